@@ -1,0 +1,105 @@
+// Threads on virtual CPUs, and scenarios on real threads.
+//
+// CpuBinding puts the calling thread on a CPU. run_scenario() repeats a scenario with one real
+// thread per body, all released by a barrier. A run that finds nothing is never `exhausted`.
+// run_isolated() does the same in a forked child, so that a scenario which is expected to fail,
+// hang or crash leaves the caller alive; what the child prints, sanitizer reports included, becomes
+// the report's kind and message.
+//
+// A violation found inside run_scenario() goes to the failure handler, which ends the process.
+// Preconditions: run_isolated() is called while the process has one thread (threads do not survive
+// a fork). No two runs at a time in one process.
+#ifndef HATCHECK_PLATFORM_THREADS_RUN_H_
+#define HATCHECK_PLATFORM_THREADS_RUN_H_
+
+#include <chrono>
+#include <cstdint>
+#include <random>
+
+#include "platform/scenario.h"
+#include "platform/threads/cpu.h"
+#include "platform/verdict.h"
+#include "platform/where.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+
+// Binds the calling thread to a CPU for a scope and seeds its choose() stream from (seed, cpu).
+// It is a failure if another thread is on that CPU, if this thread is already on one or holds a
+// lock; ending the binding with a lock held is "lock held at thread end".
+class CpuBinding {
+ public:
+  explicit CpuBinding(CpuId cpu, uint64_t seed = 0, Where where = Where::here());
+  ~CpuBinding();
+
+  CpuBinding(const CpuBinding&) = delete;
+  CpuBinding& operator=(const CpuBinding&) = delete;
+
+ private:
+  std::mt19937_64 random_;
+};
+
+// Whether this build reports a violation of the kind when a scenario runs into it. Kinds for which
+// this is false need a sanitizer, the observed build or a model engine.
+constexpr bool engine_finds(Kind kind) {
+  switch (kind) {
+    case Kind::kDataRace:
+    case Kind::kCircularLocking: return kTsan;
+    case Kind::kDeadlock:
+    case Kind::kLostWakeup: return kObserved;
+    case Kind::kUninitialisedRead:
+    case Kind::kLivelock:
+    case Kind::kNondeterminism: return false;
+    default: return true;
+  }
+}
+
+struct RunOptions {
+  uint64_t iterations = 0;  // 0: what the scenario's bounds say
+  uint64_t seed = 1;
+  // run_isolated() kills a run that takes longer: "no progress".
+  std::chrono::milliseconds limit{120'000};
+  // Observed build: threads that all sleep for this long without a cycle are a lost wake-up. A
+  // deadlock is reported as soon as it is seen.
+  std::chrono::milliseconds quiet{2'000};
+};
+
+// A scenario with its type erased.
+struct ScenarioOnThreads {
+  const char* name;
+  int threads;
+  uint64_t iterations;
+  void* (*create)();
+  void (*thread)(void*, int);
+  void (*after)(void*);
+  void (*destroy)(void*);
+};
+
+template <Scenario S>
+constexpr ScenarioOnThreads on_threads_scenario() {
+  return ScenarioOnThreads{
+      .name = S::kName,
+      .threads = S::kThreads,
+      .iterations = S::kBounds.iterations,
+      .create = []() -> void* { return new S(); },
+      .thread = [](void* s, int index) { static_cast<S*>(s)->thread(index); },
+      .after = [](void* s) { static_cast<S*>(s)->after(); },
+      .destroy = [](void* s) { delete static_cast<S*>(s); },
+  };
+}
+
+Report run_scenario(const ScenarioOnThreads& scenario, const RunOptions& options = {});
+Report run_isolated(const ScenarioOnThreads& scenario, const RunOptions& options = {});
+
+template <Scenario S>
+Report run_scenario(const RunOptions& options = {}) {
+  return run_scenario(on_threads_scenario<S>(), options);
+}
+
+template <Scenario S>
+Report run_isolated(const RunOptions& options = {}) {
+  return run_isolated(on_threads_scenario<S>(), options);
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
+
+#endif  // HATCHECK_PLATFORM_THREADS_RUN_H_

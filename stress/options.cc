@@ -1,0 +1,307 @@
+#include "stress/options.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <iostream>
+#include <limits>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "platform/nearest.h"
+#include "stress/workload.h"
+
+ABSL_FLAG(std::string, workload, "maps", "what the threads do; --list names all workloads");
+ABSL_FLAG(uint32_t, threads, 0, "virtual CPUs, one thread each; 0: as many as the host has");
+ABSL_FLAG(absl::Duration, duration, absl::Seconds(60), "how long to run, like 60s or 5m");
+ABSL_FLAG(uint64_t, ops, 0, "stop each thread after this many operations; 0: by time only");
+ABSL_FLAG(uint64_t, seed, 0, "seed of every thread's operation sequence; 0: from the clock");
+ABSL_FLAG(uint32_t, hats, 0, "address spaces; 0: the workload's own number");
+ABSL_FLAG(uint64_t, pages, 0, "physical frames; 0: the workload's own number");
+ABSL_FLAG(std::string, maps, "", "folder of saved maps files for --workload=maps; empty: /proc");
+ABSL_FLAG(std::string, index, "avl", "mapping-list index: chain or avl");
+ABSL_FLAG(std::string, invalidation, "shootdown", "PTE invalidation: captured or shootdown");
+ABSL_FLAG(std::string, reserve_owner, "depth", "who may use the reserves: thread or depth");
+ABSL_FLAG(std::string, mod, "recheck", "how the hardware sets MOD: recheck or blind");
+ABSL_FLAG(uint32_t, mlist_locks, 0, "mapping-list locks, a power of two; 0: as published");
+ABSL_FLAG(uint32_t, hash_locks, 0, "hment hash locks, a power of two; 0: as published");
+ABSL_FLAG(int64_t, htable_reserve, -1, "htables kept in reserve; -1: the workload's own number");
+ABSL_FLAG(int64_t, hment_reserve, -1, "hments kept in reserve; -1: the workload's own number");
+ABSL_FLAG(double, fail_rate, -1, "share of no-sleep allocations that fail, 0 to 1; -1: workload");
+ABSL_FLAG(double, steal_rate, -1, "share of table allocations forced to steal, 0 to 1; -1: workload");
+ABSL_FLAG(absl::Duration, audit_interval, absl::Seconds(5), "time between quiescent audits");
+ABSL_FLAG(absl::Duration, stuck_after, absl::Seconds(30),
+          "no operation ends for so long: the run is reported as stuck");
+ABSL_FLAG(std::string, json, "", "file for the result as JSON; - is standard output");
+ABSL_FLAG(std::string, evidence, "hatstress-evidence", "folder made when a violation is found");
+ABSL_FLAG(bool, dump_ops, false, "print the operations the seed draws (--ops of them), run nothing");
+ABSL_FLAG(bool, list, false, "print the workloads and operations, run nothing");
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// In the order of --help.
+const std::vector<std::string>& flag_names() {
+  static const std::vector<std::string> names = {
+      "workload",     "threads",        "duration",      "ops",        "seed",
+      "hats",         "pages",          "maps",          "index",      "invalidation",
+      "reserve_owner", "mod",           "mlist_locks",   "hash_locks", "htable_reserve",
+      "hment_reserve", "fail_rate",     "steal_rate",    "audit_interval", "stuck_after",
+      "json",         "evidence",       "dump_ops",      "list"};
+  return names;
+}
+
+// What a value of the flag looks like, for messages.
+std::string value_kind(const absl::CommandLineFlag& flag) {
+  if (flag.IsOfType<absl::Duration>()) return "a duration like 60s or 5m";
+  if (flag.IsOfType<double>()) return "a number";
+  if (flag.IsOfType<bool>()) return "true or false";
+  if (flag.IsOfType<uint32_t>() || flag.IsOfType<uint64_t>()) return "a number, 0 or more";
+  if (flag.IsOfType<int64_t>()) return "a whole number";
+  return "text";
+}
+
+absl::Status set_flag(const std::string& where, const std::string& name,
+                      const std::string& value) {
+  absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+  std::string ignored;
+  if (!flag->ParseFrom(value, &ignored)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: '%s' is not a valid value; expected %s", where, value, value_kind(*flag)));
+  }
+  return absl::OkStatus();
+}
+
+bool known(const std::string& name) {
+  return std::find(flag_names().begin(), flag_names().end(), name) != flag_names().end();
+}
+
+absl::Status read_environment() {
+  for (const std::string& name : flag_names()) {
+    const std::string variable = absl::StrCat("HATCHECK_", absl::AsciiStrToUpper(name));
+    if (const char* value = getenv(variable.c_str())) {
+      const absl::Status status = set_flag(variable, name, value);
+      if (!status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+// --name=value, --name value, and --name / --noname for switches.
+absl::Status read_arguments(const std::vector<std::string>& args) {
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string& arg = args[i];
+    if (!absl::StartsWith(arg, "-")) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("unexpected argument '%s'; expected flags like --workload=mix", arg));
+    }
+    const size_t start = arg.find_first_not_of('-');
+    const std::string body = start == std::string::npos ? "" : arg.substr(start);
+    const size_t equals = body.find('=');
+    std::string name = body.substr(0, equals);
+    std::replace(name.begin(), name.end(), '-', '_');
+    std::string value = equals == std::string::npos ? "" : body.substr(equals + 1);
+    bool negated = false;
+    if (!known(name) && absl::StartsWith(name, "no") && known(name.substr(2)) &&
+        equals == std::string::npos) {
+      name = name.substr(2);
+      negated = absl::FindCommandLineFlag(name)->IsOfType<bool>();
+      if (!negated) name = "no" + name;
+    }
+    if (!known(name)) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("unknown flag '%s'; nearest: --%s (--help lists all)", arg,
+                          nearest(name, flag_names())));
+    }
+    if (equals == std::string::npos) {
+      if (absl::FindCommandLineFlag(name)->IsOfType<bool>()) {
+        value = negated ? "false" : "true";
+      } else if (i + 1 < args.size()) {
+        value = args[++i];
+      } else {
+        return absl::InvalidArgumentError(
+            absl::StrFormat("--%s needs a value; expected %s", name,
+                            value_kind(*absl::FindCommandLineFlag(name))));
+      }
+    }
+    const absl::Status status = set_flag("--" + name, name, value);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+template <class T>
+absl::Status choose_one(const char* flag, const std::string& value,
+                        const std::map<std::string, T>& choices, T* out) {
+  const auto it = choices.find(value);
+  if (it != choices.end()) {
+    *out = it->second;
+    return absl::OkStatus();
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : choices) names.push_back(name);
+  return absl::InvalidArgumentError(unknown_choice(absl::StrCat("value of --", flag), value, names));
+}
+
+const std::map<std::string, IndexDesign> kIndexes = {{"chain", IndexDesign::kChain},
+                                                     {"avl", IndexDesign::kAvl}};
+const std::map<std::string, InvalidationDesign> kInvalidations = {
+    {"captured", InvalidationDesign::kCaptured}, {"shootdown", InvalidationDesign::kShootdown}};
+const std::map<std::string, ReserveDesign> kOwners = {{"thread", ReserveDesign::kThread},
+                                                      {"depth", ReserveDesign::kDepth}};
+const std::map<std::string, ModVariant> kMods = {{"recheck", ModVariant::kRecheck},
+                                                 {"blind", ModVariant::kBlindDirty}};
+
+absl::Status out_of_range(const char* flag, const std::string& got, const std::string& wanted) {
+  return absl::InvalidArgumentError(
+      absl::StrFormat("--%s=%s is out of range; expected %s", flag, got, wanted));
+}
+
+absl::Status check_power_of_two(const char* flag, uint32_t value) {
+  if ((value & (value - 1)) == 0 && value <= 65536) return absl::OkStatus();
+  uint32_t near = 1;
+  while (near < value && near < 65536) near *= 2;
+  return out_of_range(flag, absl::StrCat(value),
+                      absl::StrCat("a power of two up to 65536; nearest: ", near));
+}
+
+absl::Status check_rate(const char* flag, double value) {
+  if (value == -1 || (value >= 0 && value <= 1)) return absl::OkStatus();
+  return out_of_range(flag, absl::StrCat(value), "0 to 1 (0.3 is 30%)");
+}
+
+absl::Status check_reserve(const char* flag, int64_t value) {
+  if (value >= -1 && value <= 1000000) return absl::OkStatus();
+  return out_of_range(flag, absl::StrCat(value), "0 to 1000000, or -1");
+}
+
+absl::Status check(const Options& o) {
+  if (find_workload(o.workload) == nullptr) {
+    std::vector<std::string> names;
+    for (const Workload& w : workloads()) names.push_back(w.name);
+    return absl::InvalidArgumentError(unknown_choice("workload", o.workload, names));
+  }
+  if (o.threads > kMaxCpus) {
+    return out_of_range("threads", absl::StrCat(o.threads), absl::StrCat("0 to ", kMaxCpus));
+  }
+  if (o.hats > 100000) return out_of_range("hats", absl::StrCat(o.hats), "0 to 100000");
+  if (o.pages != 0 && (o.pages < 4096 || o.pages > (1u << 22))) {
+    return out_of_range("pages", absl::StrCat(o.pages), "4096 to 4194304 (16 GiB), or 0");
+  }
+  if (o.duration <= absl::ZeroDuration()) {
+    return out_of_range("duration", absl::FormatDuration(o.duration), "more than 0s");
+  }
+  if (o.audit_interval <= absl::ZeroDuration()) {
+    return out_of_range("audit_interval", absl::FormatDuration(o.audit_interval), "more than 0s");
+  }
+  if (o.stuck_after <= absl::ZeroDuration()) {
+    return out_of_range("stuck_after", absl::FormatDuration(o.stuck_after), "more than 0s");
+  }
+  if (!o.maps_dir.empty() && o.workload != "maps") {
+    return absl::InvalidArgumentError("--maps goes with --workload=maps only");
+  }
+  if (o.dump_ops && o.ops == 0) {
+    return absl::InvalidArgumentError("--dump_ops needs --ops=N: how many to print per thread");
+  }
+  absl::Status status = check_power_of_two("mlist_locks", o.mlist_locks);
+  if (status.ok()) status = check_power_of_two("hash_locks", o.hash_locks);
+  if (status.ok()) status = check_rate("fail_rate", o.fail_rate);
+  if (status.ok()) status = check_rate("steal_rate", o.steal_rate);
+  if (status.ok()) status = check_reserve("htable_reserve", o.htable_reserve);
+  if (status.ok()) status = check_reserve("hment_reserve", o.hment_reserve);
+  return status;
+}
+
+absl::StatusOr<Options> from_flags() {
+  Options o;
+  o.workload = absl::GetFlag(FLAGS_workload);
+  o.threads = absl::GetFlag(FLAGS_threads);
+  o.duration = absl::GetFlag(FLAGS_duration);
+  o.ops = absl::GetFlag(FLAGS_ops);
+  o.seed = absl::GetFlag(FLAGS_seed);
+  o.hats = absl::GetFlag(FLAGS_hats);
+  o.pages = absl::GetFlag(FLAGS_pages);
+  o.maps_dir = absl::GetFlag(FLAGS_maps);
+  o.mlist_locks = absl::GetFlag(FLAGS_mlist_locks);
+  o.hash_locks = absl::GetFlag(FLAGS_hash_locks);
+  o.htable_reserve = absl::GetFlag(FLAGS_htable_reserve);
+  o.hment_reserve = absl::GetFlag(FLAGS_hment_reserve);
+  o.fail_rate = absl::GetFlag(FLAGS_fail_rate);
+  o.steal_rate = absl::GetFlag(FLAGS_steal_rate);
+  o.audit_interval = absl::GetFlag(FLAGS_audit_interval);
+  o.stuck_after = absl::GetFlag(FLAGS_stuck_after);
+  o.json = absl::GetFlag(FLAGS_json);
+  o.evidence = absl::GetFlag(FLAGS_evidence);
+  o.dump_ops = absl::GetFlag(FLAGS_dump_ops);
+  o.list = absl::GetFlag(FLAGS_list);
+  absl::Status status = choose_one("index", absl::GetFlag(FLAGS_index), kIndexes, &o.index);
+  if (status.ok()) {
+    status = choose_one("invalidation", absl::GetFlag(FLAGS_invalidation), kInvalidations,
+                        &o.invalidation);
+  }
+  if (status.ok()) {
+    status = choose_one("reserve_owner", absl::GetFlag(FLAGS_reserve_owner), kOwners,
+                        &o.reserve_owner);
+  }
+  if (status.ok()) status = choose_one("mod", absl::GetFlag(FLAGS_mod), kMods, &o.mod_variant);
+  if (status.ok()) status = check(o);
+  if (!status.ok()) return status;
+  if (o.threads == 0) {
+    o.threads = std::clamp<uint32_t>(std::thread::hardware_concurrency(), 1, kMaxCpus);
+  }
+  if (o.seed == 0) o.seed = static_cast<uint64_t>(absl::ToUnixNanos(absl::Now())) % 1000000000 + 1;
+  return o;
+}
+
+void print_help() {
+  std::cout << "hatstress: soaks the HAT layer with real threads and checks it at every step.\n\n"
+               "Flags (each also as HATCHECK_<FLAG> in the environment):\n";
+  for (const std::string& name : flag_names()) {
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    std::cout << absl::StreamFormat("  --%-16s %s (default: %s)\n", name, flag->Help(),
+                                    flag->DefaultValue());
+  }
+  std::cout << "\nExit codes: 0 clean, 1 violation found, 2 bad usage.\n";
+}
+
+}  // namespace
+
+absl::StatusOr<Options> parse_options(int argc, char** argv, bool* exit_now) {
+  *exit_now = false;
+  const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+  if (std::find(args.begin(), args.end(), "--help") != args.end() ||
+      std::find(args.begin(), args.end(), "-h") != args.end()) {
+    print_help();
+    *exit_now = true;
+    return Options{};
+  }
+  absl::Status status = read_environment();
+  if (status.ok()) status = read_arguments(args);
+  if (!status.ok()) return status;
+  return from_flags();
+}
+
+std::string command_line(const Options& options) {
+  std::vector<std::string> parts;
+  for (const std::string& name : flag_names()) {
+    if (name == "seed" || name == "threads") continue;  // resolved below, never left to the host
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag->CurrentValue() == flag->DefaultValue() && name != "workload") continue;
+    parts.push_back(absl::StrCat("--", name, "=", flag->CurrentValue()));
+  }
+  parts.push_back(absl::StrCat("--threads=", options.threads));
+  parts.push_back(absl::StrCat("--seed=", options.seed));
+  return absl::StrJoin(parts, " ");
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

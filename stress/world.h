@@ -1,0 +1,158 @@
+// The world above the HAT: processes with address spaces, files, shared memory, and the threads that live
+// in them. Plays the part of the segment drivers: decides what a fault means and calls the HAT as they do.
+//
+// Rules that keep the world legal (the HAT's preconditions):
+//   W1  A thread runs in a process only as its resident; a slot is closed by waiting until there are none and
+//       keeping new ones out. A thread never waits for a slot while it is resident in another.
+//   W2  Loads, unloads and attribute changes hold the process' a_lock; exit holds it as writer.
+//   W3  A page given to a load is locked SHARED; pageunload, demotion and freeing lock it EXCL.
+//   W4  Which page a private address shows (copy on write) changes only under its anon stripe, with the old
+//       translation unloaded first.
+//   W5  A modified page is written to its vnode before its frame is freed. Lost REF/MOD bits are therefore lost
+//       data, and the data check sees them.
+//
+// Data checks. Word 0 of a page names its owner. Word 1+c is written by CPU c alone, through whatever
+// translation it has, with ever larger numbers; CPU c remembers the last one per page and expects it through
+// every other translation, also after the page has been away.
+#ifndef HATCHECK_STRESS_WORLD_H_
+#define HATCHECK_STRESS_WORLD_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "hat/hat.h"
+#include "hat/system.h"
+#include "stress/oracle.h"
+#include "stress/process.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+
+// One stress thread's own state. Touched by that thread only.
+struct Worker {
+  CpuId cpu = 0;
+  Slot* home = nullptr;  // where it is resident, or null
+  uint64_t next_value = 0;
+  // Last value this CPU wrote to its word of a page, by (vnode id, offset).
+  absl::flat_hash_map<std::pair<uint64_t, uint64_t>, uint64_t> written;
+};
+
+// A large page kept for the large-page operations.
+struct LargeGroup {
+  vnode_t* vp;
+  uint64_t off;
+};
+
+// Shared memory with shared page tables: a hat of its own, preloaded, that others attach to.
+struct SharedMemory {
+  std::unique_ptr<Process> holder;
+  vnode_t* vp;
+  uint64_t bytes;
+  uintptr_t base;  // same address in the holder and in every process that attaches
+};
+
+enum class FaultResult { kMapped, kNoSegment, kProtection, kError };
+
+class World {
+ public:
+  World(System& sys);
+  ~World();
+
+  System& sys;
+  Oracle oracle;
+
+  // ---- Building; single threaded.
+
+  vnode_t* add_file(const std::string& name, bool vmodsort);
+  const ProcessTemplate* add_program(ProcessTemplate program);
+  void add_slot(const ProcessTemplate* program);
+  // Up to count large pages; fewer if there is no contiguous memory.
+  void add_large_groups(uint32_t count);
+  void add_shared_memory(uint64_t bytes);
+
+  std::vector<std::unique_ptr<vnode_t>> files;
+  std::vector<std::unique_ptr<ProcessTemplate>> programs;
+  std::vector<std::unique_ptr<Slot>> slots;
+  std::vector<LargeGroup> large_groups;
+  std::vector<std::unique_ptr<SharedMemory>> shared_memory;
+
+  // ---- Being in a process.
+
+  // Makes the worker a resident of slot, leaving the one it was in.
+  void enter(Worker& w, Slot& slot);
+  void leave(Worker& w);
+  // Leaves if the slot is being closed. Called between operations.
+  void leave_if_closing(Worker& w);
+  // Holds the slot open without running in it; false if it is being closed. Never waits.
+  bool visit(Slot& slot);
+  void end_visit(Slot& slot);
+  // Closes the slot: true if this thread did. The caller is resident nowhere. Then replaces its process.
+  bool close(Slot& slot);
+  void reopen(Slot& slot);
+
+  // ---- Life of a process. The slot is closed, or not yet used.
+
+  void exec(Slot& slot);
+  void exit(Slot& slot);
+  // Makes slot's new process a copy of parent, which is visited.
+  void fork(Slot& slot, Process& parent);
+
+  // ---- Memory of a process.
+
+  // What an address shows and whose shadow knows about it; a null vp if nothing. a_lock held.
+  struct View {
+    PageId id;
+    ShadowSpace* shadow = nullptr;
+  };
+  View view(Process& p, uintptr_t va);
+  // Handles a fault as a segment driver does. No lock held.
+  FaultResult fault(Process& p, uintptr_t va, AccessKind kind);
+  // Accesses the calling worker's word (or, reading, the stamp) of the page at va in its home process and checks
+  // what it sees. False if the address cannot be accessed.
+  bool touch(Worker& w, uintptr_t va, AccessKind kind);
+  // hat_unload of whole pages, bracketed for the oracle. a_lock held.
+  void unload(Process& p, uintptr_t va, uint64_t pages);
+
+  // Quiescent: oracle against HAT for every process.
+  absl::Status compare();
+
+  // Takes pages from their owners until enough is free. For the pageout thread.
+  uint64_t pageout(uint64_t wanted);
+
+  // A random segment of p, or null if it has none; a_lock held. Likewise a random page of a segment, most
+  // often one of its first 64, so that processes meet.
+  const seg_t* pick_segment(Process& p, uint64_t random);
+  uintptr_t pick_page(const seg_t& seg, uint64_t random) const;
+  // The shared memory that a segment is attached to, or null.
+  SharedMemory* shared_memory_of(const seg_t& seg);
+  uint64_t large_page_bytes() const { return sys.mmu().level_size(1); }
+
+ private:
+  class UnloadWatch;  // brackets every hat_pageunload for the oracle
+
+  std::unique_ptr<Process> new_process();
+  void start_hat(Process& p);
+  FaultResult load(Process& p, uintptr_t va, PageId id, AccessKind kind, uint32_t prot,
+                   uint32_t flags);
+  // The anonymous page behind a private address for this access, copying on write. Stripe mutex held; *dropped
+  // receives a reference to be let go after the mutex.
+  PageId private_page(Process& p, const seg_t& seg, uintptr_t va, AccessKind kind, bool* may_write,
+                      AnonRef* dropped);
+  bool access_once(Worker& w, Process& p, uintptr_t va, uint32_t word, AccessKind kind);
+  void inherit(Process& child, Process& parent);
+
+  std::unique_ptr<UnloadWatch> watch_;
+  Atomic<uint64_t> next_id_{1};
+  page_t* pageout_hand_ = nullptr;  // the pageout thread's
+};
+
+// Reports a broken rule of the oracle or the data check; does not return.
+[[noreturn]] void report_violation(const std::string& message, Where where = Where::here());
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
+
+#endif  // HATCHECK_STRESS_WORLD_H_
