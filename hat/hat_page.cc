@@ -73,10 +73,10 @@ hment_t* hati_page_unmap(System& sys, page_t* pp, htable_t* ht, uint32_t entry) 
   hat_t* hat = ht->ht_hat();
   const level_t level = ht->ht_level();
 
-  // The mapping is still recorded and we hold its mlist, so its owner has not unmapped everything yet
-  // and hat_free_end lies ahead of it. Once our record is gone nothing else keeps it from freeing
-  // the table and the hat before we have dropped our hold. Relaxed: the owner's way to hat_free_end
-  // passes htable_release of this table, whose mutex htable_acquire enters after this.
+  // The mapping is still recorded and we hold its mlist, so its owner has not unmapped everything
+  // yet and hat_free_end lies ahead of it. Once our record is gone nothing else keeps it from
+  // freeing the table and the hat before we have dropped our hold. Relaxed: the owner's way to
+  // hat_free_end passes htable_release of this table, whose mutex htable_acquire enters after this.
   hat->hat_unmappers.fetch_add(1, std::memory_order_relaxed);
   // valid_cnt is about to fall, perhaps to 0: a hold keeps the table until we are done with it.
   htable_acquire(sys, ht);
@@ -133,8 +133,8 @@ int hat_pageunload(System& sys, page_t* pp, uint32_t) {
 void hat_page_demote(System& sys, page_t* pp) {
   HAT_ASSERT(PAGE_EXCL(pp), absl::StrCat("hat_page_demote: page ", pp->p_pagenum, " not EXCL"));
   // Chosen by the largest group that pp can be in, so it also excludes demotions of groups that
-  // contain or are contained in ours: p_szc of pp and of its root stay what they are until we change
-  // them, and nothing need be looked at again under the root's mlist.
+  // contain or are contained in ours: p_szc of pp and of its root stay what they are until we
+  // change them, and nothing need be looked at again under the root's mlist.
   MutexGuard guard(page_szc_lock(sys.vm, pp));
   const int szc = pp->p_szc.load(std::memory_order_relaxed);
   if (szc == 0) return;
@@ -145,8 +145,8 @@ void hat_page_demote(System& sys, page_t* pp) {
   page_t* root = PP_GROUPLEADER(sys.vm, pp, szc);
   x86_hm_enter(sys, root);
   HAT_ASSERT(root->p_szc.load(std::memory_order_relaxed) == szc,
-             absl::StrCat("hat_page_demote: page ", pp->p_pagenum, " has p_szc ", szc, ", its root ",
-                          root->p_pagenum, " has not"));
+             absl::StrCat("hat_page_demote: page ", pp->p_pagenum, " has p_szc ", szc,
+                          ", its root ", root->p_pagenum, " has not"));
   // The root last: as long as it has the large size, a demotion is under way. Release, because
   // unlocked readers of the root's value take it for all.
   for (uint64_t i = page_get_pagecnt(sys.vm, szc); i-- > 0;) {

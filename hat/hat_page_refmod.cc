@@ -14,13 +14,13 @@ constexpr uint32_t kPoShare = 8;
 
 constexpr uint8_t kNrmBits = P_REF | P_MOD | P_RO;
 
-// Calls visit(list page, table, entry) under that page's mlist for every mapping that covers pp, at any
-// size, until it returns false. Not a snapshot: the mlists are taken one after the other.
+// Calls visit(list page, table, entry) under that page's mlist for every mapping that covers pp, at
+// any size, until it returns false. Not a snapshot: the mlists are taken one after the other.
 void for_each_mapping(System& sys, page_t* pp,
                       absl::FunctionRef<bool(page_t*, htable_t*, uint32_t)> visit) {
   page_t* walked = nullptr;
-  // p_szc unlocked: a page lock, or the I/O lock of a small page, keeps it; and if it falls, the large
-  // mappings are gone.
+  // p_szc unlocked: a page lock, or the I/O lock of a small page, keeps it; and if it falls, the
+  // large mappings are gone.
   for (int szc = 0; szc <= pp->p_szc.load(std::memory_order_relaxed); ++szc) {
     page_t* leader = PP_GROUPLEADER(sys.vm, pp, szc);
     // One walk of a list sees the mappings of this size and of all larger ones.
@@ -40,8 +40,8 @@ void for_each_mapping(System& sys, page_t* pp,
   }
 }
 
-// Takes `bits` out of the PTE, which a record on pp's locked list names; REF and MOD move to the page.
-// Entries that are not synced keep both.
+// Takes `bits` out of the PTE, which a record on pp's locked list names; REF and MOD move to the
+// page. Entries that are not synced keep both.
 void clear_pte_bits(System& sys, page_t* pp, htable_t* ht, uint32_t entry, x86pte_t bits) {
   x86pte_t pte = x86pte_get(sys, ht, entry);
   // Valid as long as we hold the mlist; the hardware may set REF and MOD in between.
@@ -96,8 +96,8 @@ uint32_t hat_pagesync(System& sys, page_t* pp, uint32_t flags) {
 
 void hat_page_setattr(System& sys, page_t* pp, uint32_t bits) {
   const auto wanted = static_cast<uint8_t>(bits);
-  // p_nrm is a set of independent bits and carries no other data: relaxed throughout. Whoever must see
-  // a bit (a writer of pages, after hat_pagesync) meets its setter at an mlist.
+  // p_nrm is a set of independent bits and carries no other data: relaxed throughout. Whoever must
+  // see a bit (a writer of pages, after hat_pagesync) meets its setter at an mlist.
   if ((pp->p_nrm.load(std::memory_order_relaxed) & wanted) == wanted) return;
   for (;;) {
     vnode_t* vp = pp->p_vnode.load(std::memory_order_acquire);

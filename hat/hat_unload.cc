@@ -120,9 +120,7 @@ void hat_pte_unmap(System& sys, htable_t* ht, uint32_t entry, uint32_t flags, x8
   if (!PTE_ISVALID(pte)) return;
 
   if (pp != nullptr) {
-    if ((flags & HAT_UNLOAD_NOSYNC) == 0 && !pte_is_nosync(pte)) {
-      hati_sync_pte_to_page(sys, pp, pte, level);
-    }
+    if ((flags & HAT_UNLOAD_NOSYNC) == 0) hati_sync_pte_to_page(sys, pp, pte, level);
     hment_t* const hm = hment_remove(sys, pp, ht, entry);
     x86_hm_exit(sys, pp);
     if (hm != nullptr) hment_free(sys, hm);

@@ -57,7 +57,8 @@ namespace {
 // Puts (ht, entry) at the head of pp's list, and into the index. Not for an embedded page.
 void hment_insert(System& sys, page_t* pp, htable_t* ht, uint32_t entry, hment_t* hm) {
   HAT_ASSERT(x86_hm_held(sys, pp));
-  HAT_ASSERT(!is_embedded(pp), "invariant 1: second mapping beside an embedded one: " + state_of(pp));
+  HAT_ASSERT(!is_embedded(pp),
+             "invariant 1: second mapping beside an embedded one: " + state_of(pp));
   HAT_ASSERT(is_mapped(pp) == (pp->p_share() != 0), "invariant 2: " + state_of(pp));
 
   hm->hm_htable = ht;

@@ -34,8 +34,8 @@ struct HmentKey {
   friend bool operator==(const HmentKey&, const HmentKey&) = default;
 };
 
-// The key of an hment whose hm_htable, hm_entry and hm_pfn are set. They are constant while it is in
-// the index, so whoever holds its bucket's lock may read them.
+// The key of an hment whose hm_htable, hm_entry and hm_pfn are set. They are constant while it is
+// in the index, so whoever holds its bucket's lock may read them.
 inline HmentKey hment_key(const hment_t* hm) {
   return HmentKey{hm->hm_htable(), hm->hm_entry(), hm->hm_pfn()};
 }

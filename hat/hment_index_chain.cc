@@ -64,10 +64,9 @@ class ChainIndex final : public HmentIndex {
       std::string complaint = check_bucket(bucket, hm);
       if (!complaint.empty()) return complaint;
       keys.push_back(hment_key(hm));
-      if (keys.size() % 2 == 0) {
-        slow = slow->hm_hash_left();
-        if (slow == hm) return absl::StrCat("hment chain ", bucket, " has a cycle");
-      }
+      if (keys.size() == 1) continue;
+      if (keys.size() % 2 == 1) slow = slow->hm_hash_left();
+      if (slow == hm) return absl::StrCat("hment chain ", bucket, " has a cycle");
     }
     std::sort(keys.begin(), keys.end(),
               [](const HmentKey& a, const HmentKey& b) { return hment_compare(a, b) < 0; });

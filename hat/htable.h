@@ -13,6 +13,7 @@
 #define HATCHECK_HAT_HTABLE_H_
 
 #include <cstdint>
+#include <string>
 
 #include "hat/hat_types.h"
 #include "hat/system.h"
@@ -23,13 +24,13 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 uint32_t htable_hash(System& sys, const hat_t* hat, uintptr_t va, level_t level);
 // The mutex of a bucket number of any hat.
 Mutex& htable_mutex_of(System& sys, uint32_t bucket);
-// The mutex of the bucket that ht is (or would be) in.
+// Enter and leave that mutex.
 void HTABLE_ENTER(System& sys, uint32_t bucket, Where where = Where::here());
 void HTABLE_EXIT(System& sys, uint32_t bucket, Where where = Where::here());
 
 // First address of the table of `level` that covers va; 0 for the top level.
 uintptr_t htable_base(System& sys, uintptr_t va, level_t level);
-// One past the last address that ht maps, made canonical.
+// One past the last address that ht maps, made canonical; 0 if that is the end of the space.
 uintptr_t htable_last_page(System& sys, const htable_t* ht);
 uint32_t htable_va2entry(System& sys, uintptr_t va, const htable_t* ht);
 uintptr_t htable_e2va(System& sys, const htable_t* ht, uint32_t entry);
@@ -52,10 +53,12 @@ void htable_release(System& sys, htable_t* ht);
 // concurrent creators. No HAT mutex held; holds may be.
 htable_t* htable_create(System& sys, hat_t* hat, uintptr_t va, level_t level, htable_t* shared);
 
-// Boot: wraps an existing hardware table found in frame pfn, and everything below it, in htables from the
-// reserve. The result owns one hold from its parent entry; table frames are claimed SHARED.
-htable_t* htable_attach(System& sys, hat_t* hat, uintptr_t base, level_t level, htable_t* parent,
-                        pfn_t pfn);
+// Boot: wraps an existing hardware table found in a frame, and everything below it, in htables from the
+// reserve; table frames are claimed SHARED. Each table counts its valid entries, owns a hold on its
+// parent and has one hold of its own, for ever; only tables that end below kernelbase give theirs up
+// at once, so that they go when their last mapping does. Returns nullptr if such a table was empty.
+htable_t* htable_attach(System& sys, hat_t* hat, uintptr_t va, level_t level, htable_t* above,
+                        pfn_t frame);
 
 // Valid-entry and lock counts.
 void HTABLE_INC(htable_t* ht);
@@ -64,9 +67,18 @@ void HTABLE_LOCK_INC(System& sys, htable_t* ht);
 void HTABLE_LOCK_DEC(System& sys, htable_t* ht);
 
 // Internal to htable_*.cc: chain operations, the bucket's mutex held.
+
+// ht_busy plus n. A load and a store, not a read-modify-write: the mutex keeps other writers out.
+// Relaxed: who decides by ht_busy holds the mutex, and who looks without takes a hint.
+inline void htable_busy_add(htable_t* ht, int32_t n) {
+  ht->ht_busy.store(ht->ht_busy.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
 htable_t* htable_search(System& sys, hat_t* hat, uint32_t bucket, uintptr_t base, level_t level);
 void htable_hash_insert(System& sys, uint32_t bucket, htable_t* ht);
 void htable_hash_remove(System& sys, uint32_t bucket, htable_t* ht);
+
+// "htable hat=... va=0x200000 level=0: ht_busy 1, ..." for failure messages.
+std::string htable_describe(const htable_t* ht);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 

@@ -41,8 +41,17 @@ void htable_initial_reserve(System& sys, uint32_t count);
 void htable_adjust_reserve(System& sys);
 
 // Empties the hat's cache. For an exiting hat also frees every table, whatever its counts: the caller
-// is then the only user of the hat.
+// is then the only user of the hat, and hat_unshare has taken out every shared table.
 void htable_purge_hat(System& sys, hat_t* hat);
+
+// Internal to htable_*.cc.
+
+// Takes a table off the hat's cache; nullptr if there is none. No HAT mutex held.
+htable_t* htable_uncache(hat_t* hat);
+
+// Fills in every field but ht_pfn: busy 1, counts 0, no links. ht is private.
+void htable_init(System& sys, htable_t* ht, hat_t* hat, uintptr_t va, level_t level,
+                 htable_t* shared);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 

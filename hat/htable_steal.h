@@ -18,8 +18,8 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 // No HAT mutex held.
 htable_t* htable_steal(System& sys, uint32_t cnt, bool active = true);
 
-// Memory is wanted back: frees about a twentieth of the cached tables (at least 10, or all), and trims
-// both reserves. Tables in use are left alone. No HAT mutex held.
+// Memory is wanted back: frees cached tables, as many as there are tables but no more than a twentieth
+// of memory, and at least 10; then trims both reserves. Tables in use are left alone. No HAT mutex held.
 void htable_reap(System& sys);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -16,11 +16,12 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 // the address after the table.
 x86pte_t htable_scan(System& sys, htable_t* ht, uintptr_t* vap, uintptr_t eaddr);
 
-// The next mapping of hat at or after *vaddr and before eaddr (HTABLE_WALK_TO_END: no end). On success
-// returns the PTE, sets *vaddr, and *htp to the table, with a hold that the next call takes over. At
-// the end returns 0 with *htp nullptr and *vaddr 0. Pass *htp nullptr to start; to stop early, release
-// *htp. User hats end at kernelbase.
-x86pte_t htable_walk(System& sys, hat_t* hat, htable_t** htp, uintptr_t* vaddr, uintptr_t eaddr);
+// The next mapping of hat at or after *va and before end (HTABLE_WALK_TO_END: no end). On success
+// returns the PTE, sets *va to where its page begins (for a large page perhaps before the old *va), and
+// *table, with a hold that the next call takes over; the caller advances *va. At the end returns 0 with
+// *table nullptr and *va 0. Pass *table nullptr to start; to stop early, release *table. User hats end
+// at kernelbase.
+x86pte_t htable_walk(System& sys, hat_t* hat, htable_t** table, uintptr_t* va, uintptr_t end);
 
 // The lowest existing table covering va at level 0..max_level, with a hold; nullptr if none (also in the
 // hole). *entry and *pte (may be null) describe va in it.

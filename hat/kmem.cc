@@ -10,8 +10,8 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
-// What one page of the heap window backs. A fixed number: a page of a toy machine may be smaller than
-// one object.
+// What one page of the heap window backs. A fixed number: a page of a toy machine may be smaller
+// than one object.
 constexpr int64_t kSlabBytes = 4096;
 
 // A locked kernel page in the heap window that nobody else has, EXCL; nullptr if memory is short or
@@ -25,15 +25,17 @@ page_t* kmem_page(System& sys, KmFlag flag, uintptr_t* va) {
   for (uint64_t tried = 0; tried < window; tried += pagesize) {
     const uint64_t next = sys.kmem_next_offset.fetch_add(pagesize, std::memory_order_relaxed);
     *va = sys.heap_addr + next % window;
+    if (page_exists(sys.vm, &sys.vm.kvp, *va) != nullptr) continue;
     page_t* pp = page_create_va(sys.vm, &sys.vm.kvp, *va, pagesize, flags);
     if (pp != nullptr) return pp;
-    if (page_exists(sys.vm, &sys.vm.kvp, *va) == nullptr) return nullptr;  // memory is short
+    // Another thread was faster, or memory is short.
+    if (page_exists(sys.vm, &sys.vm.kvp, *va) == nullptr) return nullptr;
   }
   return nullptr;
 }
 
-// Backs kSlabBytes more. May load a translation, and to do that come here again, one t_hatdepth deeper;
-// a depth further down the reserves are used and kmem is not asked.
+// Backs kSlabBytes more. May load a translation, and to do that come here again, one t_hatdepth
+// deeper; a depth further down the reserves are used and kmem is not asked.
 bool kmem_grow(System& sys, KmFlag flag) {
   if (page_resv(sys.vm, 1, flag) == 0) return false;
   uintptr_t va = 0;
@@ -42,6 +44,8 @@ bool kmem_grow(System& sys, KmFlag flag) {
     page_unresv(sys.vm, 1);
     return false;
   }
+  page_t* ring = pp;
+  page_sub(&ring, pp);
   page_io_unlock(sys.vm, pp);
   hat_memload(sys, sys.kas_hat(), va, pp, PROT_READ_ATTR | PROT_WRITE_ATTR | HAT_NOSYNC,
               HAT_LOAD_LOCK);
@@ -118,8 +122,8 @@ void kmem_free_hat(System& sys, hat_t* hat, Where where) {
 }
 
 void kmem_reap(System& sys) {
-  // What the caches hold is of use only to themselves, and counts as surplus here. The reserves can be
-  // brought back to their size: that much less growth, hence so many pages more for tables.
+  // What the caches hold is of use only to themselves, and counts as surplus here. The reserves can
+  // be brought back to their size: that much less growth, hence so many pages more for tables.
   hment_adjust_reserve(sys);
   htable_adjust_reserve(sys);
 }

@@ -149,9 +149,10 @@ struct System {
   uintptr_t heap_addr, heap_eaddr;  // slab window
   uintptr_t kpm_vbase, kpm_eaddr;   // linear mapping of all frames
 
-  // Tables that the kernel keeps for ever, each with one hold besides those of children and sharers:
-  // the level-0 tables of the segkmap window, in the order of their addresses (hat_kmap_table), and
-  // those below the top-level entries of the kernel's windows (hat_boot.cc). A table may be in both.
+  // Tables that the kernel keeps for ever: one hold per mention here, besides those of children and
+  // sharers. The level-0 tables of the segkmap window, in the order of their addresses
+  // (hat_kmap_table), and those that keep the kernel's top-level entries constant (hat_boot.cc). A
+  // table may be mentioned several times.
   std::vector<htable_t*> kmap_tables;
   std::vector<htable_t*> precreated_tables;
 

@@ -29,13 +29,13 @@ inline constexpr LockClass kCoreLock{"machine.core", 46};
 // What one CPU has done so far.
 struct CoreStats {
   uint64_t accesses = 0;
-  uint64_t tlb_hits = 0;    // accesses that needed no walk
+  uint64_t tlb_hits = 0;  // accesses that needed no walk
   uint64_t walks = 0;
-  uint64_t psc_hits = 0;    // walks that began below the root
+  uint64_t psc_hits = 0;  // walks that began below the root
   uint64_t tlb_fills = 0;
-  uint64_t ref_sets = 0;    // REF bits set in memory, in leaf and pointer entries
-  uint64_t mod_sets = 0;    // MOD bits set in memory
-  uint64_t pte_races = 0;   // compare-and-swaps lost to software or to another CPU
+  uint64_t ref_sets = 0;   // REF bits set in memory, in leaf and pointer entries
+  uint64_t mod_sets = 0;   // MOD bits set in memory
+  uint64_t pte_races = 0;  // compare-and-swaps lost to software or to another CPU
   uint64_t faults = 0;
   uint64_t interrupts = 0;  // services of cross calls
 

@@ -1,18 +1,18 @@
 // Sets of CPUs: CpuSet, a value, and AtomicCpuSet, the shared set that shootdowns are aimed at.
 //
 // AtomicCpuSet is the counterpart of hat_cpus and khat_cpuset. CPUs join and leave by atomic bit
-// operations; whoever wants to interrupt the members takes a snapshot without a lock. Two sides meet
-// there without any other synchronisation:
+// operations; whoever wants to interrupt the members takes a snapshot without a lock. Two sides
+// meet there without any other synchronisation:
 //
 //   a CPU that switches address spaces     a CPU that removes a translation
 //   1. add(me)                             1. clear the PTE
 //   2. load cr3, then walk the tables      2. snapshot(), then interrupt the members
 //
-// One of the two must see the other: either the walk finds the cleared PTE, or the snapshot contains
-// the CPU. Store-then-load on both sides needs sequential consistency on all four accesses: add, del
-// and snapshot are seq_cst here, the walker's loads of PTEs are (walker.cc), and software has to
-// clear PTEs with a seq_cst operation. Each CPU is one bit of one word, so it does not matter that a
-// snapshot reads the words one after another.
+// One of the two must see the other: either the walk finds the cleared PTE, or the snapshot
+// contains the CPU. Store-then-load on both sides needs sequential consistency on all four
+// accesses: add, del and snapshot are seq_cst here, the walker's loads of PTEs are (walker.cc), and
+// software has to clear PTEs with a seq_cst operation. Each CPU is one bit of one word, so it does
+// not matter that a snapshot reads the words one after another.
 //
 // Thread safety: AtomicCpuSet any thread; CpuSet is a plain value. No locks.
 #ifndef HATCHECK_MACHINE_CPUSET_H_

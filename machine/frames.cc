@@ -28,8 +28,8 @@ PhysMem::PhysMem(pfn_t nframes, int words_per_frame)
       words_(nframes * static_cast<uint64_t>(words_per_frame)),
       lives_(nframes) {}
 
-// Relaxed in zero and copy: the frame is private to the caller until it is published by the PTE that
-// makes it reachable, and that store orders these before it.
+// Relaxed in zero and copy: the frame is private to the caller until it is published by the PTE
+// that makes it reachable, and that store orders these before it.
 void PhysMem::zero(pfn_t pfn) {
   for (uint32_t i = 0; i < static_cast<uint32_t>(words_per_frame_); ++i) {
     word(pfn, i).store(0, std::memory_order_relaxed);

@@ -1,7 +1,8 @@
 // Physical memory: numbered frames of 64-bit words, some of them page tables.
 //
-// Thread safety: any thread may use any word at any time; words are Atomic, because hardware walkers
-// and software meet in page tables with no lock between them, and because memory itself has none.
+// Thread safety: any thread may use any word at any time; words are Atomic, because hardware
+// walkers and software meet in page tables with no lock between them, and because memory itself has
+// none.
 //
 // Each frame has a kind and a life. The kind says what the frame may be used for:
 //

@@ -1,10 +1,10 @@
 // Machine: simulated CPUs with TLBs over simulated physical memory, and cross calls between them.
 //
-// Software keeps page tables in frames (PhysMem), in the x86-64 format, and changes them with atomic
-// operations. access() is what a load, store or fetch instruction does. Nothing tells the CPUs that a
-// PTE has changed: software has to clear it, find out which CPUs may have cached it (AtomicCpuSet)
-// and flush them through a cross call. An access through a translation that should be gone is
-// noticed and ends the run (walker.h); that is what this machine is for.
+// Software keeps page tables in frames (PhysMem), in the x86-64 format, and changes them with
+// atomic operations. access() is what a load, store or fetch instruction does. Nothing tells the
+// CPUs that a PTE has changed: software has to clear it, find out which CPUs may have cached it
+// (AtomicCpuSet) and flush them through a cross call. An access through a translation that should
+// be gone is noticed and ends the run (walker.h); that is what this machine is for.
 //
 // Locks, both inner to every lock of the software that runs on the machine:
 //   machine.xc_mbox (45)  serialises cross calls
@@ -47,7 +47,7 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 inline constexpr LockClass kXcMboxLock{"machine.xc_mbox", 45};
 
 struct MachineConfig {
-  MmuGeometry mmu;
+  MmuGeometry mmu = {};
   uint32_t ncpus = 4;
   pfn_t nframes = 65536;
   int tlb_entries = 64;  // see Tlb for the values allowed
@@ -56,9 +56,9 @@ struct MachineConfig {
 };
 
 struct MachineStats {
-  CoreStats cores;            // summed over all CPUs
-  uint64_t xc_calls = 0;      // xc_call and xc_wait_sync
-  uint64_t xc_captures = 0;   // xc_wait_sync alone
+  CoreStats cores;           // summed over all CPUs
+  uint64_t xc_calls = 0;     // xc_call and xc_wait_sync
+  uint64_t xc_captures = 0;  // xc_wait_sync alone
 };
 
 class Machine {

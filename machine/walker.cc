@@ -8,14 +8,32 @@ AccessResult Walker::access(Core& core, uintptr_t va, AccessKind kind, Privilege
                             uint64_t new_value) const {
   const Request request{core, va, kind, priv};
   Core::count(core.counters_.accesses);
-  const Translation translation = translate(request);
+  const int slot = core.tlb_.lookup(va);
+  if (slot != Tlb::kMiss) {
+    const TlbEntry entry = core.tlb_.entry(slot);
+    if (permitted(request, entry.writable, entry.user, entry.nx)) {
+      const bool first_write = kind == AccessKind::kWrite && !entry.dirty;
+      if (!first_write || mod_variant_ == ModVariant::kBlindDirty) {
+        if (first_write) {
+          blind_dirty(request, slot);
+        }
+        Core::count(core.counters_.tlb_hits);
+        return touch(request, entry, Via::kTlb, new_value);
+      }
+    }
+    // Either stricter than this access needs, or about to be written for the first time: what
+    // memory says now decides.
+    core.tlb_.drop(slot);
+  }
+
+  const Translation translation = walk(request);
   if (!translation.ok) {
     Core::count(core.counters_.faults);
     AccessResult fault;
     fault.present = translation.present;
     return fault;
   }
-  return touch(request, translation, new_value);
+  return touch(request, translation.entry, translation.via, new_value);
 }
 
 bool Walker::permitted(const Request& request, bool writable, bool user, bool nx) {
@@ -24,36 +42,13 @@ bool Walker::permitted(const Request& request, bool writable, bool user, bool nx
          (request.kind != AccessKind::kExec || !nx);
 }
 
-Walker::Translation Walker::translate(const Request& request) const {
-  Tlb& tlb = request.core.tlb_;
-  const int slot = tlb.lookup(request.va);
-  if (slot != Tlb::kMiss) {
-    const TlbEntry entry = tlb.entry(slot);
-    if (permitted(request, entry.writable, entry.user, entry.nx)) {
-      if (request.kind != AccessKind::kWrite || entry.dirty) {
-        Core::count(request.core.counters_.tlb_hits);
-        return {true, true, entry, Via::kTlb};
-      }
-      if (mod_variant_ == ModVariant::kBlindDirty) {
-        Core::count(request.core.counters_.tlb_hits);
-        return blind_dirty(request, slot);
-      }
-    }
-    // Either stricter than this access needs, or about to be written for the first time: what
-    // memory says now decides.
-    tlb.drop(slot);
-  }
-  return walk(request);
-}
-
-Walker::Translation Walker::blind_dirty(const Request& request, int slot) const {
+void Walker::blind_dirty(const Request& request, int slot) const {
   Tlb& tlb = request.core.tlb_;
   const TlbEntry entry = tlb.entry(slot);
   check_table(request, entry.table, &entry.table_life, Via::kTlb);
   mem_.word(entry.table, entry.index).fetch_or(PT_MOD, std::memory_order_seq_cst);
   Core::count(request.core.counters_.mod_sets);
   tlb.set_dirty(slot);
-  return {true, true, tlb.entry(slot), Via::kTlb};
 }
 
 Walker::Translation Walker::walk(const Request& request) const {
@@ -104,14 +99,13 @@ Walker::Translation Walker::walk(const Request& request) const {
     }
     table = PTE2PFN(pte, level);
     check_table(request, table, nullptr, via);
-    core.tlb_.psc_insert(
-        {request.va & mmu_.level_mask(level), level, table, mem_.life(table)});
+    core.tlb_.psc_insert({request.va & mmu_.level_mask(level), level, table, mem_.life(table)});
     --level;
   }
 }
 
-Walker::LeafResult Walker::take_leaf(const Request& request, int level, pfn_t table,
-                                     uint32_t index, x86pte_t pte, Via via) const {
+Walker::LeafResult Walker::take_leaf(const Request& request, int level, pfn_t table, uint32_t index,
+                                     x86pte_t pte, Via via) const {
   Core& core = request.core;
   const bool writable = (pte & PT_WRITABLE) != 0;
   const bool user = (pte & PT_USER) != 0;
@@ -143,8 +137,9 @@ Walker::LeafResult Walker::take_leaf(const Request& request, int level, pfn_t ta
   const pfn_t pfn = PTE2PFN(want, level);
   if (level > mmu_.max_page_level || pfn % mmu_.level_frames(level) != 0 ||
       pfn + mmu_.level_frames(level) > mem_.size()) {
-    panic(absl::StrFormat("malformed PTE: cpu %u va %#x found %#x at level %d, entry %u of frame %#x",
-                          core.id_, request.va, want, level, index, table));
+    panic(
+        absl::StrFormat("malformed PTE: cpu %u va %#x found %#x at level %d, entry %u of frame %#x",
+                        core.id_, request.va, want, level, index, table));
   }
   TlbEntry entry;
   entry.va = request.va & mmu_.level_mask(level);
@@ -168,12 +163,11 @@ Walker::LeafResult Walker::take_leaf(const Request& request, int level, pfn_t ta
   return {true, {true, true, entry, via}};
 }
 
-AccessResult Walker::touch(const Request& request, const Translation& translation,
+AccessResult Walker::touch(const Request& request, const TlbEntry& entry, Via via,
                            uint64_t new_value) const {
-  const TlbEntry& entry = translation.entry;
   const uintptr_t offset = request.va & mmu_.level_offset(entry.level);
   const pfn_t pfn = entry.pfn + (offset >> mmu_.page_shift());
-  check_frame(request, pfn, translation);
+  check_frame(request, pfn, entry, via);
 
   // The order that x86 gives the loads and stores of a program.
   Atomic<uint64_t>& word =
@@ -203,29 +197,30 @@ void Walker::check_table(const Request& request, pfn_t table, const FrameLife* c
   }
 }
 
-void Walker::check_frame(const Request& request, pfn_t pfn, const Translation& translation) const {
-  const TlbEntry& entry = translation.entry;
+void Walker::check_frame(const Request& request, pfn_t pfn, const TlbEntry& entry, Via via) const {
   const FrameKind kind = mem_.kind(pfn);
   if (kind == FrameKind::kFree) [[unlikely]] {
-    stale(request, "reached", pfn, "free", translation.via);
+    stale(request, "reached", pfn, "free", via);
   }
   // Of a large page only the first frame's life is remembered: the frames of a large page are given
   // out and taken back together.
   if (mem_.life(entry.pfn) != entry.life) [[unlikely]] {
-    stale(request, "reached", pfn, "somebody else's by now", translation.via);
+    stale(request, "reached", pfn, "somebody else's by now", via);
   }
   if (kind == FrameKind::kTable && request.priv == Privilege::kUser) [[unlikely]] {
-    panic(absl::StrFormat("page table exposed: user access of cpu %u va %#x reached frame %u, which "
-                          "is a page table, through %s",
-                          request.core.id_, request.va, pfn, via_name(translation.via)));
+    panic(
+        absl::StrFormat("page table exposed: user access of cpu %u va %#x reached frame %u, which "
+                        "is a page table, through %s",
+                        request.core.id_, request.va, pfn, via_name(via)));
   }
 }
 
 void Walker::stale(const Request& request, const char* verb, pfn_t pfn, const char* what,
                    Via via) const {
-  panic(absl::StrFormat("stale translation (invariant 29): cpu %u va %#x %s frame %u, which is %s, "
-                        "through %s",
-                        request.core.id_, request.va, verb, pfn, what, via_name(via)));
+  panic(
+      absl::StrFormat("stale translation (invariant 29): cpu %u va %#x %s frame %u, which is %s, "
+                      "through %s",
+                      request.core.id_, request.va, verb, pfn, what, via_name(via)));
 }
 
 const char* Walker::via_name(Via via) {

@@ -8,10 +8,11 @@
 //       operation; a write through an entry with the mark leaves the PTE alone. What happens if the
 //       PTE has changed since it was cached depends on ModVariant.
 //   W3  Pointer entries are marked PT_REF before they are followed.
-//   W4  A compare-and-swap that fails sends the walker back to the same entry, which it judges anew.
-//   W5  A cached leaf that lacks the permission is dropped and the walk done once more before a fault
-//       is reported. So an entry that is stricter than memory costs a walk, not a fault, and after a
-//       fault the faulting leaf is not cached.
+//   W4  A compare-and-swap that fails sends the walker back to the same entry, which it judges
+//   anew. W5  A cached leaf that lacks the permission is dropped and the walk done once more before
+//   a fault
+//       is reported. So an entry that is stricter than memory costs a walk, not a fault, and after
+//       a fault the faulting leaf is not cached.
 //   W6  Permissions are those of the leaf alone: writes need PT_WRITABLE at any privilege, user
 //       accesses need PT_USER, fetches need PT_NX clear.
 //   W7  A walk may begin at any table that the paging-structure cache names.
@@ -83,7 +84,7 @@ class Walker {
     Privilege priv;
   };
 
-  // `ok`: entry is the translation, as it was cached. Otherwise it is a fault.
+  // What a walk gives. `ok`: the entry is what was cached. Otherwise it is a fault.
   struct Translation {
     bool ok;
     bool present;
@@ -91,25 +92,24 @@ class Walker {
     Via via;
   };
 
-  Translation translate(const Request& request) const;
-  // For a write through a clean entry at `slot`.
-  Translation blind_dirty(const Request& request, int slot) const;
+  // Sets PT_MOD for the clean entry at `slot` and marks it dirty (kBlindDirty).
+  void blind_dirty(const Request& request, int slot) const;
   Translation walk(const Request& request) const;
   // What the leaf found at (table, index) gives; `done` false: lost a race, read the entry again.
   struct LeafResult {
     bool done;
     Translation translation;
   };
-  LeafResult take_leaf(const Request& request, int level, pfn_t table, uint32_t index,
-                       x86pte_t pte, Via via) const;
-  AccessResult touch(const Request& request, const Translation& translation,
+  LeafResult take_leaf(const Request& request, int level, pfn_t table, uint32_t index, x86pte_t pte,
+                       Via via) const;
+  AccessResult touch(const Request& request, const TlbEntry& entry, Via via,
                      uint64_t new_value) const;
 
   static bool permitted(const Request& request, bool writable, bool user, bool nx);
   // H2; `cached`, if not null, is the life in which the way to the table was cached.
   void check_table(const Request& request, pfn_t table, const FrameLife* cached, Via via) const;
   // H1 and H3.
-  void check_frame(const Request& request, pfn_t pfn, const Translation& translation) const;
+  void check_frame(const Request& request, pfn_t pfn, const TlbEntry& entry, Via via) const;
   [[noreturn]] void stale(const Request& request, const char* verb, pfn_t pfn, const char* what,
                           Via via) const;
   static const char* via_name(Via via);

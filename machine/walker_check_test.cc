@@ -107,8 +107,9 @@ TEST_F(WalkerCheckDeathTest, user_privilege_does_not_reach_a_page_table_and_kern
   expect_stopped("page table exposed: user access of " + path("reached", table_) +
                  ", which is a page table, through its TLB");
   space_.invlpg(3, kVa);
-  expect_stopped("page table exposed.*through its paging-structure cache|"
-                 "page table exposed.*through the page tables");
+  expect_stopped(
+      "page table exposed.*through its paging-structure cache|"
+      "page table exposed.*through the page tables");
 }
 
 TEST_F(WalkerCheckDeathTest, a_freed_table_is_not_walked_through_the_paging_structure_cache) {
@@ -167,8 +168,8 @@ TEST(MachineDeathTest, nonsense_is_refused) {
   EXPECT_EXIT(Machine({.ncpus = 0}), testing::ExitedWithCode(1), "a machine has 1 to 256 CPUs");
   EXPECT_EXIT(Machine({.mmu = {.num_level = 9}}), testing::ExitedWithCode(1), "geometry");
   Machine machine({.ncpus = 2, .nframes = 16});
-  EXPECT_EXIT(machine.access(2, 0, AccessKind::kRead, Privilege::kUser),
-              testing::ExitedWithCode(1), "no such CPU: 2 of 2");
+  EXPECT_EXIT(machine.access(2, 0, AccessKind::kRead, Privilege::kUser), testing::ExitedWithCode(1),
+              "no such CPU: 2 of 2");
 }
 
 TEST(MachineDeathTest, a_core_is_not_usable_outside_of_its_gate) {
@@ -184,11 +185,10 @@ TEST(MachineDeathTest, a_core_is_not_usable_outside_of_its_gate) {
 
 TEST(MachineDeathTest, an_access_from_inside_a_section_is_refused) {
   Machine machine({.ncpus = 2, .nframes = 16});
-  EXPECT_EXIT(machine.with_core(0,
-                                [&machine](Core&) {
-                                  machine.access(0, 0, AccessKind::kRead, Privilege::kUser);
-                                }),
-              testing::ExitedWithCode(1), "recursion on a mutex.*machine.core");
+  EXPECT_EXIT(
+      machine.with_core(
+          0, [&machine](Core&) { machine.access(0, 0, AccessKind::kRead, Privilege::kUser); }),
+      testing::ExitedWithCode(1), "recursion on a mutex.*machine.core");
 }
 
 }  // namespace

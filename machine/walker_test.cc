@@ -230,8 +230,8 @@ TEST_P(WalkerTest, the_paging_structure_cache_shortens_walks) {
   EXPECT_EQ(machine_.core_stats(0).psc_hits, 1u);
 }
 
-// The window of defect S1: the last leaf is flushed, a walk for a neighbour caches the pointer entry
-// again, the pointer entry is removed and nobody flushes.
+// The window of defect S1: the last leaf is flushed, a walk for a neighbour caches the pointer
+// entry again, the pointer entry is removed and nobody flushes.
 TEST_P(WalkerTest, an_unlinked_table_is_still_walked_until_invlpg_drops_the_pointer_entry) {
   space_.map(kVa, space_.new_page(), PT_USER);
   user(AccessKind::kRead, kVa);
@@ -282,9 +282,7 @@ TEST_P(WalkerTest, every_address_of_tiny_machines_translates) {
         const pfn_t pfn = space.map(va, space.new_page(), kUserRw);
         const uintptr_t last = va + mmu.pagesize() - 1;
         EXPECT_EQ(machine.access(1, last, AccessKind::kWrite, Privilege::kUser, low + 1).pfn, pfn);
-        EXPECT_EQ(machine.mem()
-                      .word(pfn, mmu.ptes_per_table() - 1)
-                      .load(std::memory_order_relaxed),
+        EXPECT_EQ(machine.mem().word(pfn, mmu.ptes_per_table() - 1).load(std::memory_order_relaxed),
                   low + 1);
       }
     }

@@ -47,12 +47,12 @@ std::string describe(const Failure& failure);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 
-#define HAT_ASSERT(condition, ...)                                                              \
-  do {                                                                                          \
-    if (!(condition)) [[unlikely]] {                                                            \
-      ::hatcheck::assertion_failed(#condition,                                                  \
-                                   ::hatcheck::Where::here() __VA_OPT__(, ) __VA_ARGS__);       \
-    }                                                                                           \
+#define HAT_ASSERT(condition, ...)                                                        \
+  do {                                                                                    \
+    if (!(condition)) [[unlikely]] {                                                      \
+      ::hatcheck::assertion_failed(#condition,                                            \
+                                   ::hatcheck::Where::here() __VA_OPT__(, ) __VA_ARGS__); \
+    }                                                                                     \
   } while (false)
 
 #endif  // HATCHECK_PLATFORM_CHECK_H_

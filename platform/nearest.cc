@@ -24,10 +24,10 @@ int edit_distance(const std::string& a, const std::string& b) {
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& choices) {
-  const auto closest = std::min_element(
-      choices.begin(), choices.end(), [&word](const std::string& a, const std::string& b) {
-        return edit_distance(word, a) < edit_distance(word, b);
-      });
+  const auto closest = std::min_element(choices.begin(), choices.end(),
+                                        [&word](const std::string& a, const std::string& b) {
+                                          return edit_distance(word, a) < edit_distance(word, b);
+                                        });
   return closest == choices.end() ? std::string() : *closest;
 }
 

@@ -7,10 +7,12 @@
 
 namespace hatcheck {
 
-// Number of single-character insertions, deletions and replacements between two words (Levenshtein).
+// Number of single-character insertions, deletions and replacements between two words
+// (Levenshtein).
 int edit_distance(const std::string& a, const std::string& b);
 
-// The choice with the smallest edit distance to word, the first of several. Empty if there are none.
+// The choice with the smallest edit distance to word, the first of several. Empty if there are
+// none.
 std::string nearest(const std::string& word, const std::vector<std::string>& choices);
 
 // "unknown WHAT 'WORD'; expected one of A, B, C; nearest: B"

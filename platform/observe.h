@@ -30,12 +30,12 @@ uint64_t percentile_ns(const TimeHistogram& histogram, double share);
 struct LockClassReport {
   std::string name;
   int place = 0;
-  uint64_t acquisitions = 0;      // enter, successful tryenter, and the return from a wait
-  uint64_t contended = 0;         // of these, how many found the lock taken
+  uint64_t acquisitions = 0;  // enter, successful tryenter, and the return from a wait
+  uint64_t contended = 0;     // of these, how many found the lock taken
   uint64_t failed_tryenters = 0;
-  uint64_t wait_ns = 0;           // total time blocked in enter
-  uint64_t hold_ns = 0;           // total time held
-  TimeHistogram wait_times{};     // of the contended acquisitions
+  uint64_t wait_ns = 0;        // total time blocked in enter
+  uint64_t hold_ns = 0;        // total time held
+  TimeHistogram wait_times{};  // of the contended acquisitions
   TimeHistogram hold_times{};
 };
 
@@ -68,13 +68,13 @@ struct CpuState {
   CpuId cpu = 0;
   std::vector<HeldLockState> holds;  // outermost first
   bool waiting = false;
-  std::string wants;              // the lock it waits for; for a sleeper, the mutex it gave up
+  std::string wants;  // the lock it waits for; for a sleeper, the mutex it gave up
   LockMode wants_mode = LockMode::kMutex;
-  std::string condvar;            // the condition variable it sleeps on, or empty
-  Where where;                    // of the wait
+  std::string condvar;  // the condition variable it sleeps on, or empty
+  Where where;          // of the wait
   uint64_t waiting_ns = 0;
   uint64_t changes = 0;  // grows with every lock operation: the same value twice is no progress
-  std::optional<CpuId> owner;     // a CPU that holds what it wants, if a bound one does
+  std::optional<CpuId> owner;  // a CPU that holds what it wants, if a bound one does
 };
 
 // All bound CPUs, in order.

@@ -43,27 +43,48 @@ inline constexpr int kKinds = static_cast<int>(Kind::kInternalError) + 1;
 // The phrase that reports print for a kind.
 constexpr std::string_view phrase(Kind kind) {
   switch (kind) {
-    case Kind::kNone: return "none";
-    case Kind::kDataRace: return "data race";
-    case Kind::kDeadlock: return "deadlock";
-    case Kind::kLostWakeup: return "lost wake-up";
-    case Kind::kCircularLocking: return "possible circular locking dependency";
-    case Kind::kUseAfterFree: return "use after free";
-    case Kind::kDoubleFree: return "double free";
-    case Kind::kLeak: return "leak";
-    case Kind::kRecursion: return "recursion on a mutex";
-    case Kind::kUnlockByNonOwner: return "unlock by a non-owner";
-    case Kind::kDestroyWhileHeld: return "lock destroyed while held";
-    case Kind::kHeldAtThreadEnd: return "lock held at thread end";
-    case Kind::kUninitialisedRead: return "uninitialised read";
-    case Kind::kLivelock: return "livelock";
-    case Kind::kNoProgress: return "no progress";
-    case Kind::kAssertion: return "assertion";
-    case Kind::kPanic: return "panic";
-    case Kind::kException: return "exception";
-    case Kind::kCrash: return "crash";
-    case Kind::kNondeterminism: return "nondeterministic scenario";
-    case Kind::kInternalError: return "internal error";
+    case Kind::kNone:
+      return "none";
+    case Kind::kDataRace:
+      return "data race";
+    case Kind::kDeadlock:
+      return "deadlock";
+    case Kind::kLostWakeup:
+      return "lost wake-up";
+    case Kind::kCircularLocking:
+      return "possible circular locking dependency";
+    case Kind::kUseAfterFree:
+      return "use after free";
+    case Kind::kDoubleFree:
+      return "double free";
+    case Kind::kLeak:
+      return "leak";
+    case Kind::kRecursion:
+      return "recursion on a mutex";
+    case Kind::kUnlockByNonOwner:
+      return "unlock by a non-owner";
+    case Kind::kDestroyWhileHeld:
+      return "lock destroyed while held";
+    case Kind::kHeldAtThreadEnd:
+      return "lock held at thread end";
+    case Kind::kUninitialisedRead:
+      return "uninitialised read";
+    case Kind::kLivelock:
+      return "livelock";
+    case Kind::kNoProgress:
+      return "no progress";
+    case Kind::kAssertion:
+      return "assertion";
+    case Kind::kPanic:
+      return "panic";
+    case Kind::kException:
+      return "exception";
+    case Kind::kCrash:
+      return "crash";
+    case Kind::kNondeterminism:
+      return "nondeterministic scenario";
+    case Kind::kInternalError:
+      return "internal error";
   }
   return "?";
 }
@@ -106,17 +127,22 @@ struct Report {
 // "exhausted", "bounded (by 1000 iterations)" or "violated (deadlock)".
 inline std::string verdict_line(const Report& report) {
   switch (report.verdict) {
-    case Verdict::kExhausted: return "exhausted";
-    case Verdict::kBounded: return "bounded (by " + report.bounded_by + ")";
-    case Verdict::kViolated: return "violated (" + std::string(phrase(report.kind)) + ")";
+    case Verdict::kExhausted:
+      return "exhausted";
+    case Verdict::kBounded:
+      return "bounded (by " + report.bounded_by + ")";
+    case Verdict::kViolated:
+      return "violated (" + std::string(phrase(report.kind)) + ")";
   }
   return "?";
 }
 
 inline ExitCode exit_code(const Report& report) {
   switch (report.verdict) {
-    case Verdict::kExhausted: return kExitClean;
-    case Verdict::kBounded: return kExitBounded;
+    case Verdict::kExhausted:
+      return kExitClean;
+    case Verdict::kBounded:
+      return kExitBounded;
     case Verdict::kViolated:
       return report.kind == Kind::kInternalError || report.kind == Kind::kNondeterminism
                  ? kExitInternal

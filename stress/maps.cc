@@ -43,9 +43,7 @@ class Fields {
     return line_.substr(start, pos_ - start);
   }
 
-  std::string rest() const {
-    return std::string(absl::StripAsciiWhitespace(line_.substr(pos_)));
-  }
+  std::string rest() const { return std::string(absl::StripAsciiWhitespace(line_.substr(pos_))); }
 
   size_t column() const { return pos_ + 1; }
 
@@ -150,6 +148,16 @@ absl::StatusOr<ProcessMaps> parse_maps(const std::string& name, const std::strin
     out.lines.push_back(*std::move(parsed));
   }
   return out;
+}
+
+std::string format_maps(const ProcessMaps& maps) {
+  std::string text;
+  for (const MapsLine& line : maps.lines) {
+    absl::StrAppendFormat(&text, "%x-%x %c%c%c%c %08x %s %d %s\n", line.start, line.end,
+                          line.read ? 'r' : '-', line.write ? 'w' : '-', line.exec ? 'x' : '-',
+                          line.shared ? 's' : 'p', line.offset, line.device, line.inode, line.path);
+  }
+  return text;
 }
 
 absl::StatusOr<std::vector<ProcessMaps>> read_live_maps() {

@@ -33,12 +33,15 @@ absl::StatusOr<MapsLine> parse_maps_line(const std::string& line);
 // Parses a whole file's text; a bad line is "NAME:LINE: message". Lines must not overlap.
 absl::StatusOr<ProcessMaps> parse_maps(const std::string& name, const std::string& text);
 
-// All processes of the running machine whose maps can be read (those that vanish or are not ours are
-// skipped; kernel threads have none). Fails if not one can be read.
+// The text that parse_maps reads back as the same lines.
+std::string format_maps(const ProcessMaps& maps);
+
+// All processes of the running machine whose maps can be read (those that vanish or are not ours
+// are skipped; kernel threads have none). Fails if not one can be read.
 absl::StatusOr<std::vector<ProcessMaps>> read_live_maps();
 
-// All regular files of a folder, in name order, as saved maps files. A file that cannot be read or parsed
-// is an error.
+// All regular files of a folder, in name order, as saved maps files. A file that cannot be read or
+// parsed is an error.
 absl::StatusOr<std::vector<ProcessMaps>> read_maps_folder(const std::string& folder);
 
 }  // namespace hatcheck

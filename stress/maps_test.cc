@@ -74,10 +74,24 @@ TEST(MapsFile, ABadLineIsReportedWithFileAndLine) {
 }
 
 TEST(MapsFile, OverlappingLinesAreRefused) {
-  const auto maps =
-      parse_maps("m", "1000-3000 r--p 0 00:00 0\n2000-4000 r--p 0 00:00 0\n");
+  const auto maps = parse_maps("m", "1000-3000 r--p 0 00:00 0\n2000-4000 r--p 0 00:00 0\n");
   ASSERT_FALSE(maps.ok());
   EXPECT_NE(maps.status().message().find("m:2: overlaps"), std::string::npos);
+}
+
+TEST(MapsFile, WhatIsWrittenIsReadBackTheSame) {
+  const std::string text =
+      "1000-3000 r-xp 00002000 08:01 1234 /a b (deleted)\n"
+      "7ffff000-80000000 rw-s 00000000 00:00 0 \n";
+  const auto maps = parse_maps("m", text);
+  ASSERT_TRUE(maps.ok()) << maps.status();
+  EXPECT_EQ(format_maps(*maps), text);
+}
+
+TEST(MapsFile, AnEmptyFileHasNoLines) {
+  const auto maps = parse_maps("m", "\n  \n");
+  ASSERT_TRUE(maps.ok());
+  EXPECT_TRUE(maps->lines.empty());
 }
 
 TEST(MapsFolder, FilesAreReadInNameOrder) {
@@ -96,9 +110,7 @@ TEST(MapsFolder, AMissingFolderIsAnErrorThatNamesIt) {
   EXPECT_NE(all.status().message().find("/no/such/folder"), std::string::npos);
 }
 
-TEST(MapsFolder, AFolderWithoutMapsIsAnError) {
-  EXPECT_FALSE(read_maps_folder(Folder()).ok());
-}
+TEST(MapsFolder, AFolderWithoutMapsIsAnError) { EXPECT_FALSE(read_maps_folder(Folder()).ok()); }
 
 TEST(LiveMaps, TheRunningTestIsAmongTheProcesses) {
   const auto all = read_live_maps();

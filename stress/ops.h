@@ -1,8 +1,8 @@
 // The operation table: everything a stress thread can do, one row each.
 //
-// A row is a name and a function. Which operation a thread does next, and with which parameters, comes
-// from its own random stream alone (Draw), never from the outcome of an earlier operation: a seed
-// therefore fixes each thread's sequence, whatever the interleaving.
+// A row is a name and a function. Which operation a thread does next, and with which parameters,
+// comes from its own random stream alone (Draw), never from the outcome of an earlier operation: a
+// seed therefore fixes each thread's sequence, whatever the interleaving.
 #ifndef HATCHECK_STRESS_OPS_H_
 #define HATCHECK_STRESS_OPS_H_
 

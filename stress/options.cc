@@ -3,13 +3,15 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iostream>
-#include <limits>
 #include <map>
+#include <set>
 #include <thread>
 #include <vector>
 
 #include "absl/flags/flag.h"
+#include "absl/flags/marshalling.h"
 #include "absl/flags/reflection.h"
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -17,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "platform/nearest.h"
 #include "stress/workload.h"
@@ -38,26 +41,32 @@ ABSL_FLAG(uint32_t, hash_locks, 0, "hment hash locks, a power of two; 0: as publ
 ABSL_FLAG(int64_t, htable_reserve, -1, "htables kept in reserve; -1: the workload's own number");
 ABSL_FLAG(int64_t, hment_reserve, -1, "hments kept in reserve; -1: the workload's own number");
 ABSL_FLAG(double, fail_rate, -1, "share of no-sleep allocations that fail, 0 to 1; -1: workload");
-ABSL_FLAG(double, steal_rate, -1, "share of table allocations forced to steal, 0 to 1; -1: workload");
+ABSL_FLAG(double, steal_rate, -1,
+          "share of table allocations forced to steal, 0 to 1; -1: workload");
 ABSL_FLAG(absl::Duration, audit_interval, absl::Seconds(5), "time between quiescent audits");
 ABSL_FLAG(absl::Duration, stuck_after, absl::Seconds(30),
           "no operation ends for so long: the run is reported as stuck");
 ABSL_FLAG(std::string, json, "", "file for the result as JSON; - is standard output");
 ABSL_FLAG(std::string, evidence, "hatstress-evidence", "folder made when a violation is found");
-ABSL_FLAG(bool, dump_ops, false, "print the operations the seed draws (--ops of them), run nothing");
+ABSL_FLAG(bool, dump_ops, false,
+          "print the operations the seed draws (--ops of them), run nothing");
 ABSL_FLAG(bool, list, false, "print the workloads and operations, run nothing");
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
+// The platform's CPUs, but for the one of the pageout thread.
+constexpr uint32_t kMostThreads = kMaxCpus - 1;
+
 // In the order of --help.
 const std::vector<std::string>& flag_names() {
   static const std::vector<std::string> names = {
-      "workload",     "threads",        "duration",      "ops",        "seed",
-      "hats",         "pages",          "maps",          "index",      "invalidation",
-      "reserve_owner", "mod",           "mlist_locks",   "hash_locks", "htable_reserve",
-      "hment_reserve", "fail_rate",     "steal_rate",    "audit_interval", "stuck_after",
-      "json",         "evidence",       "dump_ops",      "list"};
+      "workload",    "threads",      "duration",       "ops",
+      "seed",        "hats",         "pages",          "maps",
+      "index",       "invalidation", "reserve_owner",  "mod",
+      "mlist_locks", "hash_locks",   "htable_reserve", "hment_reserve",
+      "fail_rate",   "steal_rate",   "audit_interval", "stuck_after",
+      "json",        "evidence",     "dump_ops",       "list"};
   return names;
 }
 
@@ -71,13 +80,12 @@ std::string value_kind(const absl::CommandLineFlag& flag) {
   return "text";
 }
 
-absl::Status set_flag(const std::string& where, const std::string& name,
-                      const std::string& value) {
+absl::Status set_flag(const std::string& where, const std::string& name, const std::string& value) {
   absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
   std::string ignored;
   if (!flag->ParseFrom(value, &ignored)) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "%s: '%s' is not a valid value; expected %s", where, value, value_kind(*flag)));
+    return absl::InvalidArgumentError(absl::StrFormat("%s: '%s' is not a valid value; expected %s",
+                                                      where, value, value_kind(*flag)));
   }
   return absl::OkStatus();
 }
@@ -119,9 +127,8 @@ absl::Status read_arguments(const std::vector<std::string>& args) {
       if (!negated) name = "no" + name;
     }
     if (!known(name)) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("unknown flag '%s'; nearest: --%s (--help lists all)", arg,
-                          nearest(name, flag_names())));
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "unknown flag '%s'; nearest: --%s (--help lists all)", arg, nearest(name, flag_names())));
     }
     if (equals == std::string::npos) {
       if (absl::FindCommandLineFlag(name)->IsOfType<bool>()) {
@@ -129,9 +136,8 @@ absl::Status read_arguments(const std::vector<std::string>& args) {
       } else if (i + 1 < args.size()) {
         value = args[++i];
       } else {
-        return absl::InvalidArgumentError(
-            absl::StrFormat("--%s needs a value; expected %s", name,
-                            value_kind(*absl::FindCommandLineFlag(name))));
+        return absl::InvalidArgumentError(absl::StrFormat(
+            "--%s needs a value; expected %s", name, value_kind(*absl::FindCommandLineFlag(name))));
       }
     }
     const absl::Status status = set_flag("--" + name, name, value);
@@ -150,7 +156,8 @@ absl::Status choose_one(const char* flag, const std::string& value,
   }
   std::vector<std::string> names;
   for (const auto& [name, unused] : choices) names.push_back(name);
-  return absl::InvalidArgumentError(unknown_choice(absl::StrCat("value of --", flag), value, names));
+  return absl::InvalidArgumentError(
+      unknown_choice(absl::StrCat("value of --", flag), value, names));
 }
 
 const std::map<std::string, IndexDesign> kIndexes = {{"chain", IndexDesign::kChain},
@@ -161,6 +168,14 @@ const std::map<std::string, ReserveDesign> kOwners = {{"thread", ReserveDesign::
                                                       {"depth", ReserveDesign::kDepth}};
 const std::map<std::string, ModVariant> kMods = {{"recheck", ModVariant::kRecheck},
                                                  {"blind", ModVariant::kBlindDirty}};
+
+template <class T>
+std::string name_of(const std::map<std::string, T>& choices, T value) {
+  for (const auto& [name, choice] : choices) {
+    if (choice == value) return name;
+  }
+  return "?";
+}
 
 absl::Status out_of_range(const char* flag, const std::string& got, const std::string& wanted) {
   return absl::InvalidArgumentError(
@@ -191,8 +206,8 @@ absl::Status check(const Options& o) {
     for (const Workload& w : workloads()) names.push_back(w.name);
     return absl::InvalidArgumentError(unknown_choice("workload", o.workload, names));
   }
-  if (o.threads > kMaxCpus) {
-    return out_of_range("threads", absl::StrCat(o.threads), absl::StrCat("0 to ", kMaxCpus));
+  if (o.threads > kMostThreads) {
+    return out_of_range("threads", absl::StrCat(o.threads), absl::StrCat("0 to ", kMostThreads));
   }
   if (o.hats > 100000) return out_of_range("hats", absl::StrCat(o.hats), "0 to 100000");
   if (o.pages != 0 && (o.pages < 4096 || o.pages > (1u << 22))) {
@@ -250,14 +265,14 @@ absl::StatusOr<Options> from_flags() {
                         &o.invalidation);
   }
   if (status.ok()) {
-    status = choose_one("reserve_owner", absl::GetFlag(FLAGS_reserve_owner), kOwners,
-                        &o.reserve_owner);
+    status =
+        choose_one("reserve_owner", absl::GetFlag(FLAGS_reserve_owner), kOwners, &o.reserve_owner);
   }
   if (status.ok()) status = choose_one("mod", absl::GetFlag(FLAGS_mod), kMods, &o.mod_variant);
   if (status.ok()) status = check(o);
   if (!status.ok()) return status;
   if (o.threads == 0) {
-    o.threads = std::clamp<uint32_t>(std::thread::hardware_concurrency(), 1, kMaxCpus);
+    o.threads = std::clamp<uint32_t>(std::thread::hardware_concurrency(), 1, kMostThreads);
   }
   if (o.seed == 0) o.seed = static_cast<uint64_t>(absl::ToUnixNanos(absl::Now())) % 1000000000 + 1;
   return o;
@@ -285,22 +300,65 @@ absl::StatusOr<Options> parse_options(int argc, char** argv, bool* exit_now) {
     *exit_now = true;
     return Options{};
   }
+  // Flags are process-wide; each call begins with the defaults and leaves them behind.
+  const absl::FlagSaver defaults;
   absl::Status status = read_environment();
   if (status.ok()) status = read_arguments(args);
   if (!status.ok()) return status;
   return from_flags();
 }
 
+std::vector<std::pair<std::string, std::string>> option_values(const Options& o) {
+  const auto text = [](auto value) { return absl::UnparseFlag(value); };
+  const auto time = [](absl::Duration value) { return absl::FormatDuration(value); };
+  return {
+      {"workload", o.workload},
+      {"threads", text(o.threads)},
+      {"duration", time(o.duration)},
+      {"ops", text(o.ops)},
+      {"seed", text(o.seed)},
+      {"hats", text(o.hats)},
+      {"pages", text(o.pages)},
+      {"maps", o.maps_dir},
+      {"index", name_of(kIndexes, o.index)},
+      {"invalidation", name_of(kInvalidations, o.invalidation)},
+      {"reserve_owner", name_of(kOwners, o.reserve_owner)},
+      {"mod", name_of(kMods, o.mod_variant)},
+      {"mlist_locks", text(o.mlist_locks)},
+      {"hash_locks", text(o.hash_locks)},
+      {"htable_reserve", text(o.htable_reserve)},
+      {"hment_reserve", text(o.hment_reserve)},
+      {"fail_rate", text(o.fail_rate)},
+      {"steal_rate", text(o.steal_rate)},
+      {"audit_interval", time(o.audit_interval)},
+      {"stuck_after", time(o.stuck_after)},
+      {"json", o.json},
+      {"evidence", o.evidence},
+      {"dump_ops", text(o.dump_ops)},
+      {"list", text(o.list)},
+  };
+}
+
+std::string shell_quoted(const std::string& word) {
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return absl::ascii_isalnum(c) || std::strchr("-_=./:,+@%", c) != nullptr;
+  });
+  return plain ? word : absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
+}
+
 std::string command_line(const Options& options) {
+  static const std::set<std::string> always = {"workload", "threads", "seed"};
+  // What a run prints where has nothing to do with what it does.
+  static const std::set<std::string> never = {"json", "dump_ops", "list"};
+  const auto values = option_values(options);
+  const auto defaults = option_values(Options{});
   std::vector<std::string> parts;
-  for (const std::string& name : flag_names()) {
-    if (name == "seed" || name == "threads") continue;  // resolved below, never left to the host
-    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-    if (flag->CurrentValue() == flag->DefaultValue() && name != "workload") continue;
-    parts.push_back(absl::StrCat("--", name, "=", flag->CurrentValue()));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto& [name, value] = values[i];
+    if (never.count(name) != 0 || (value == defaults[i].second && always.count(name) == 0))
+      continue;
+    parts.push_back(shell_quoted(absl::StrCat("--", name, "=", value)));
   }
-  parts.push_back(absl::StrCat("--threads=", options.threads));
-  parts.push_back(absl::StrCat("--seed=", options.seed));
   return absl::StrJoin(parts, " ");
 }
 

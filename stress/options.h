@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,23 +34,31 @@ struct Options {
   uint32_t hash_locks = 0;
   int64_t htable_reserve = -1;  // -1: the workload's own number (200, or 0 under pressure)
   int64_t hment_reserve = -1;
-  double fail_rate = -1;   // share of no-sleep allocations that fail, 0..1; -1: the workload's own
-  double steal_rate = -1;  // share of table allocations that steal although memory is left; likewise
+  double fail_rate = -1;  // share of no-sleep allocations that fail, 0..1; -1: the workload's own
+  double steal_rate =
+      -1;  // share of table allocations that steal although memory is left; likewise
   absl::Duration audit_interval = absl::Seconds(5);
-  absl::Duration stuck_after = absl::Seconds(30);  // no operation ends for so long: reported as stuck
-  std::string json;            // file for the result; "-" is standard output
+  absl::Duration stuck_after =
+      absl::Seconds(30);                        // no operation ends for so long: reported as stuck
+  std::string json;                             // file for the result; "-" is standard output
   std::string evidence = "hatstress-evidence";  // folder made on failure
-  bool dump_ops = false;       // print the operations that the seed draws, and run nothing
-  bool list = false;           // print the workloads and operations, and run nothing
+  bool dump_ops = false;  // print the operations that the seed draws, and run nothing
+  bool list = false;      // print the workloads and operations, and run nothing
 };
 
-// Parses argv (and the environment) over the defaults. On a bad flag the status message is the whole
-// line to print. Also handles --help (prints, *exit_now becomes true).
+// Parses argv (and the environment) over the defaults. On a bad flag the status message is the
+// whole line to print. Also handles --help (prints, *exit_now becomes true).
 absl::StatusOr<Options> parse_options(int argc, char** argv, bool* exit_now);
 
-// "--workload=maps --threads=4 --seed=..." : every option that is not the default, and the seed. Reruns
-// the same per-thread operation sequences.
+// Every option in the order of --help, with its value as the flag takes it.
+std::vector<std::pair<std::string, std::string>> option_values(const Options& options);
+
+// "--workload=maps --threads=4 --seed=...": every option that is not the default, and always those
+// three, quoted for a shell. Reruns the same per-thread operation sequences.
 std::string command_line(const Options& options);
+
+// A word as a shell takes it.
+std::string shell_quoted(const std::string& word);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 

@@ -1,15 +1,18 @@
-// The oracle: a naive record of who maps what, kept beside the HAT and independent of its structures.
+// The oracle: a naive record of who maps what, kept beside the HAT and independent of its
+// structures.
 //
-// Every address space has a ShadowSpace: one cell per page address, in striped hash maps. Whoever calls the
-// HAT to change a translation brackets the call with begin() and one of the end functions. While a call is
-// in flight both answers (before and after) are allowed; if two calls on one address overlapped, the cell is
-// unknown until a call that ran alone has ended.
+// Every address space has a ShadowSpace: one cell per page address, in striped hash maps. Whoever
+// calls the HAT to change a translation brackets the call with begin() and one of the end
+// functions. While a call is in flight both answers (before and after) are allowed; if two calls on
+// one address overlapped, the cell is unknown until a call that ran alone has ended.
 //
 // Two things take translations away without asking the address space:
-//   pageunload  bracketed per frame by page_unload_begin/end: an epoch per frame, odd while in progress. A
-//               cell remembers the (even) epoch of its load; a later even epoch means surely unmapped. This
-//               is exact because a load holds the page SHARED and pageunload EXCL.
-//   stealing    not announced. While the HAT's steal counters stand as they stood at the last settle(), a
+//   pageunload  bracketed per frame by page_unload_begin/end: an epoch per frame, odd while in
+//   progress. A
+//               cell remembers the (even) epoch of its load; a later even epoch means surely
+//               unmapped. This is exact because a load holds the page SHARED and pageunload EXCL.
+//   stealing    not announced. While the HAT's steal counters stand as they stood at the last
+//   settle(), a
 //               mapping that was loaded must still be there; otherwise it may be gone.
 //
 // What is checked:
@@ -60,8 +63,8 @@ class ShadowSpace {
   explicit ShadowSpace(Oracle& oracle);
 
   void begin(uintptr_t va);
-  // The call returned and pp's frame is mapped at va. epoch is Oracle::unload_epoch(pfn), read while the
-  // page was locked for the load.
+  // The call returned and pp's frame is mapped at va. epoch is Oracle::unload_epoch(pfn), read
+  // while the page was locked for the load.
   void end_mapped(uintptr_t va, pfn_t pfn, bool writable, uint64_t epoch);
   void end_unmapped(uintptr_t va);
   // The call returned and left the translation to itself except for its permission.
@@ -75,8 +78,8 @@ class ShadowSpace {
   // Quiescent: visits every address that is believed mapped, surely or maybe.
   void for_each(absl::FunctionRef<void(uintptr_t, const Expectation&)> visit) const;
 
-  // Quiescent, after the comparison: what is gone is unmapped, what is there is sure again, and an unknown
-  // cell takes over what is there. now(va) is the frame mapped, PFN_INVALID if none.
+  // Quiescent, after the comparison: what is gone is unmapped, what is there is sure again, and an
+  // unknown cell takes over what is there. now(va) is the frame mapped, PFN_INVALID if none.
   void settle(absl::FunctionRef<pfn_t(uintptr_t)> now);
 
  private:
@@ -126,13 +129,13 @@ class Oracle {
   // Quiescent, after the comparisons: later steals are counted from here.
   void settle();
 
-  // Compares one observation of the HAT (frame at va, PFN_INVALID if unmapped) with what was believed before
-  // and after it was made. Ok, or which rule it breaks.
+  // Compares one observation of the HAT (frame at va, PFN_INVALID if unmapped) with what was
+  // believed before and after it was made. Ok, or which rule it breaks.
   absl::Status check(uintptr_t va, pfn_t seen, const Expectation& before,
                      const Expectation& after) const;
 
-  // Quiescent: every translation of hat below the kernel against the shadow, both ways; then settles the
-  // shadow. Call settle() once after all spaces have been compared.
+  // Quiescent: every translation of hat below the kernel against the shadow, both ways; then
+  // settles the shadow. Call settle() once after all spaces have been compared.
   absl::Status compare(hat_t* hat, ShadowSpace& space) const;
 
  private:

@@ -21,8 +21,8 @@ inline constexpr LockClass kAnonLock{"anon", 4};
 // Who is in a process. Nothing else is taken under it.
 inline constexpr LockClass kProcessLock{"process", 62};
 
-// A vnode for private pages. Its pages are destroyed with it, so drop the last reference only where locks may
-// be taken and slept on.
+// A vnode for private pages. Its pages are destroyed with it, so drop the last reference only where
+// locks may be taken and slept on.
 struct AnonVnode {
   AnonVnode(Vm& vm, uint64_t id);
   ~AnonVnode();
@@ -79,8 +79,8 @@ struct Slot {
   Slot() : mutex(kProcessLock), cv("process") {}
   Mutex mutex;
   CondVar cv;
-  Guarded<uint32_t> residents{0};  // threads that run in it, and visitors
-  Atomic<bool> closing{false};     // written under mutex; residents peek to leave soon
+  Guarded<uint32_t> residents{0};    // threads that run in it, and visitors
+  Atomic<bool> closing{false};       // written under mutex; residents peek to leave soon
   std::unique_ptr<Process> process;  // replaced only by the thread that closed the slot
   const ProcessTemplate* program = nullptr;
 };

@@ -1,7 +1,9 @@
-// Backing store that remembers only the pages that were written, and hands out stamped pages otherwise.
+// Backing store that remembers only the pages that were written, and hands out stamped pages
+// otherwise.
 //
-// Every page of every vnode of the stress world starts with a word that names its owner (page_stamp), so that
-// whoever reads through a translation can tell whether the page is the one the address promises.
+// Every page of every vnode of the stress world starts with a word that names its owner
+// (page_stamp), so that whoever reads through a translation can tell whether the page is the one
+// the address promises.
 #ifndef HATCHECK_STRESS_SPARSE_BACKING_H_
 #define HATCHECK_STRESS_SPARSE_BACKING_H_
 
@@ -18,7 +20,9 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 inline constexpr LockClass kBackingLock{"backing", 61};
 
 // First word of the page at byte offset `off` of vnode `id`. Never 0.
-inline uint64_t page_stamp(uint64_t id, uint64_t off) { return (id + 1) << 44 ^ (off >> 12) ^ 0x5a; }
+inline uint64_t page_stamp(uint64_t id, uint64_t off) {
+  return (id + 1) << 44 ^ (off >> 12) ^ 0x5a;
+}
 
 class SparseBacking final : public VnodeBacking {
  public:

@@ -34,9 +34,7 @@ class World::UnloadWatch final : public PageMappingOps {
 };
 
 World::World(System& sys_in)
-    : sys(sys_in),
-      oracle(sys_in),
-      watch_(std::make_unique<UnloadWatch>(oracle, *sys_in.page_ops)) {
+    : sys(sys_in), oracle(sys_in), watch_(std::make_unique<UnloadWatch>(oracle, *sys_in.page_ops)) {
   sys.vm.set_mapping_ops(watch_.get());
   pageout_hand_ = page_first(sys.vm);
 }
@@ -76,9 +74,9 @@ World::~World() {
 
 vnode_t* World::add_file(const std::string& name, bool vmodsort) {
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
-  files.push_back(std::make_unique<vnode_t>(
-      name, id, vmodsort ? VMODSORT : 0,
-      std::make_unique<SparseBacking>(id, sys.mmu().pagesize())));
+  files.push_back(
+      std::make_unique<vnode_t>(name, id, vmodsort ? VMODSORT : 0,
+                                std::make_unique<SparseBacking>(id, sys.mmu().pagesize())));
   return files.back().get();
 }
 
@@ -96,19 +94,10 @@ void World::add_slot(const ProcessTemplate* program) {
 void World::add_large_groups(uint32_t count) {
   if (sys.mmu().max_page_level < 1) return;
   vnode_t* vp = add_file("large", false);
-  const uint64_t pagesize = sys.mmu().pagesize();
   for (uint32_t i = 0; i < count; ++i) {
-    const uint64_t off = i * large_page_bytes();
-    page_t* leader = page_alloc_large(sys.vm, vp, off, 1);
-    if (leader == nullptr) return;
-    for (uint64_t k = 0; k < large_page_bytes() / pagesize; ++k) {
-      page_t* pp = leader + k;
-      sys.machine.mem().zero(pp->p_pagenum);
-      sys.machine.mem().word(pp->p_pagenum, 0).store(page_stamp(vp->v_id, off + k * pagesize),
-                                                     std::memory_order_relaxed);
-      page_unlock(sys.vm, pp);
-    }
-    large_groups.push_back({vp, off});
+    const LargeGroup group{vp, i * large_page_bytes()};
+    if (!build_group(group)) return;
+    large_groups.push_back(group);
   }
 }
 
@@ -183,8 +172,7 @@ void World::reopen(Slot& slot) {
 // ---- Life of a process.
 
 std::unique_ptr<Process> World::new_process() {
-  auto p = std::make_unique<Process>(sys, oracle,
-                                     next_id_.fetch_add(1, std::memory_order_relaxed));
+  auto p = std::make_unique<Process>(sys, oracle, next_id_.fetch_add(1, std::memory_order_relaxed));
   p->anon = std::make_shared<AnonVnode>(sys.vm, p->id);
   return p;
 }
@@ -229,8 +217,9 @@ void World::fork(Slot& slot, Process& parent) {
   inherit(child, parent);
 }
 
-// Private pages become common property: both sides lose write permission and copy when they write. The child gets
-// translations for what the parent has mapped, up to a bound, as a fork that expects to run would load them.
+// Private pages become common property: both sides lose write permission and copy when they write.
+// The child gets translations for what the parent has mapped, up to a bound, as a fork that expects
+// to run would load them.
 void World::inherit(Process& child, Process& parent) {
   constexpr size_t kMostCopied = 64;
   parent.layout_version.fetch_add(1, std::memory_order_acq_rel);
@@ -253,10 +242,10 @@ void World::inherit(Process& child, Process& parent) {
     }
     if (copied == kMostCopied || seg->s_szc > 0) continue;
     const View shown = view(parent, va);
-    const uint32_t prot = seg->s_type == SegType::kPrivate ? seg->s_prot & ~PROT_WRITE_ATTR
-                                                           : seg->s_prot;
-    if (shown.id.vp != nullptr && load(child, va, shown.id, AccessKind::kRead, prot, HAT_LOAD) ==
-                                      FaultResult::kMapped) {
+    const uint32_t prot =
+        seg->s_type == SegType::kPrivate ? seg->s_prot & ~PROT_WRITE_ATTR : seg->s_prot;
+    if (shown.id.vp != nullptr &&
+        load(child, va, shown.id, AccessKind::kRead, prot, HAT_LOAD) == FaultResult::kMapped) {
       ++copied;
     }
   }
@@ -343,8 +332,8 @@ PageId World::private_page(Process& p, const seg_t& seg, uintptr_t va, AccessKin
   // First touch of anonymous memory, or a copy. The version changes before the address does.
   p.layout_version.fetch_add(1, std::memory_order_acq_rel);
   unload(p, va, 1);
-  AnonRef fresh{p.anon, p.next_anon_offset.fetch_add(sys.mmu().pagesize(),
-                                                     std::memory_order_relaxed)};
+  AnonRef fresh{p.anon,
+                p.next_anon_offset.fetch_add(sys.mmu().pagesize(), std::memory_order_relaxed)};
   const PageId id{&fresh.owner->vnode, fresh.offset};
   if (found) *dropped = std::move(it->second);
   stripe.refs[va] = std::move(fresh);
@@ -366,6 +355,7 @@ FaultResult World::fault(Process& p, uintptr_t va, AccessKind kind) {
     ReaderGuard holder(shm->holder->as.a_lock);
     return load(*shm->holder, va, {shm->vp, va - shm->base}, kind, seg->s_prot, HAT_LOAD_SHARE);
   }
+  if (seg->s_szc > 0) return load_large(p, *seg, va);
   if (seg->s_type == SegType::kShared) {
     return load(p, va, {seg->s_vp, seg->offset_of(va)}, kind, seg->s_prot, HAT_LOAD);
   }

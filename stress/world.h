@@ -1,19 +1,23 @@
-// The world above the HAT: processes with address spaces, files, shared memory, and the threads that live
-// in them. Plays the part of the segment drivers: decides what a fault means and calls the HAT as they do.
+// The world above the HAT: processes with address spaces, files, shared memory, and the threads
+// that live in them. Plays the part of the segment drivers: decides what a fault means and calls
+// the HAT as they do.
 //
 // Rules that keep the world legal (the HAT's preconditions):
-//   W1  A thread runs in a process only as its resident; a slot is closed by waiting until there are none and
+//   W1  A thread runs in a process only as its resident; a slot is closed by waiting until there
+//   are none and
 //       keeping new ones out. A thread never waits for a slot while it is resident in another.
 //   W2  Loads, unloads and attribute changes hold the process' a_lock; exit holds it as writer.
 //   W3  A page given to a load is locked SHARED; pageunload, demotion and freeing lock it EXCL.
-//   W4  Which page a private address shows (copy on write) changes only under its anon stripe, with the old
+//   W4  Which page a private address shows (copy on write) changes only under its anon stripe, with
+//   the old
 //       translation unloaded first.
-//   W5  A modified page is written to its vnode before its frame is freed. Lost REF/MOD bits are therefore lost
+//   W5  A modified page is written to its vnode before its frame is freed. Lost REF/MOD bits are
+//   therefore lost
 //       data, and the data check sees them.
 //
-// Data checks. Word 0 of a page names its owner. Word 1+c is written by CPU c alone, through whatever
-// translation it has, with ever larger numbers; CPU c remembers the last one per page and expects it through
-// every other translation, also after the page has been away.
+// Data checks. Word 0 of a page names its owner. Word 1+c is written by CPU c alone, through
+// whatever translation it has, with ever larger numbers; CPU c remembers the last one per page and
+// expects it through every other translation, also after the page has been away.
 #ifndef HATCHECK_STRESS_WORLD_H_
 #define HATCHECK_STRESS_WORLD_H_
 
@@ -27,6 +31,7 @@
 #include "absl/status/status.h"
 #include "hat/hat.h"
 #include "hat/system.h"
+#include "stress/maps.h"
 #include "stress/oracle.h"
 #include "stress/process.h"
 
@@ -64,6 +69,7 @@ class World {
 
   System& sys;
   Oracle oracle;
+  ShadowSpace kernel_shadow{oracle};  // the segkmap windows
 
   // ---- Building; single threaded.
 
@@ -74,6 +80,7 @@ class World {
   void add_large_groups(uint32_t count);
   void add_shared_memory(uint64_t bytes);
 
+  std::vector<ProcessMaps> input;  // what `maps` was built from, for the evidence of a failure
   std::vector<std::unique_ptr<vnode_t>> files;
   std::vector<std::unique_ptr<ProcessTemplate>> programs;
   std::vector<std::unique_ptr<Slot>> slots;
@@ -90,7 +97,8 @@ class World {
   // Holds the slot open without running in it; false if it is being closed. Never waits.
   bool visit(Slot& slot);
   void end_visit(Slot& slot);
-  // Closes the slot: true if this thread did. The caller is resident nowhere. Then replaces its process.
+  // Closes the slot: true if this thread did. The caller is resident nowhere. Then replaces its
+  // process.
   bool close(Slot& slot);
   void reopen(Slot& slot);
 
@@ -111,11 +119,39 @@ class World {
   View view(Process& p, uintptr_t va);
   // Handles a fault as a segment driver does. No lock held.
   FaultResult fault(Process& p, uintptr_t va, AccessKind kind);
-  // Accesses the calling worker's word (or, reading, the stamp) of the page at va in its home process and checks
-  // what it sees. False if the address cannot be accessed.
+  // Accesses the calling worker's word (or, reading, the stamp) of the page at va in its home
+  // process and checks what it sees. False if the address cannot be accessed.
   bool touch(Worker& w, uintptr_t va, AccessKind kind);
   // hat_unload of whole pages, bracketed for the oracle. a_lock held.
   void unload(Process& p, uintptr_t va, uint64_t pages);
+  // Loads the page id at va for this kind of access, with prot (user) and load flags; bracketed.
+  // a_lock held.
+  FaultResult load(Process& p, uintptr_t va, PageId id, AccessKind kind, uint32_t prot,
+                   uint32_t flags);
+  // Loads the large page whose segment this is around va, with one entry if it still is one and
+  // nothing is in the way, else page by page. a_lock held.
+  FaultResult load_large(Process& p, const seg_t& seg, uintptr_t va);
+
+  // ---- Large pages.
+
+  // Locks every constituent EXCL without waiting, in page order; empty if one is missing or busy.
+  std::vector<page_t*> lock_group(const LargeGroup& group);
+  void unlock_pages(const std::vector<page_t*>& pages);
+  // Unloads every constituent, and with demote breaks the page up. All are EXCL.
+  void unload_group(const std::vector<page_t*>& pages, bool demote);
+  // The segment of p that maps the large groups, or null. a_lock held.
+  const seg_t* large_segment(Process& p);
+  // Makes a large page of this identity again if there is memory. Nothing locked.
+  bool build_group(const LargeGroup& group);
+
+  // ---- The kernel's segkmap window: one page per CPU.
+
+  uintptr_t window(CpuId cpu) const { return sys.kmap_addr + cpu * sys.mmu().pagesize(); }
+  // Maps id there, and takes it away again. Only by that CPU.
+  bool map_window(CpuId cpu, PageId id);
+  void unmap_window(CpuId cpu);
+  // Reads the window of any CPU with kernel rights; false if it is not mapped.
+  bool peek_window(CpuId reader, CpuId owner);
 
   // Quiescent: oracle against HAT for every process.
   absl::Status compare();
@@ -123,8 +159,8 @@ class World {
   // Takes pages from their owners until enough is free. For the pageout thread.
   uint64_t pageout(uint64_t wanted);
 
-  // A random segment of p, or null if it has none; a_lock held. Likewise a random page of a segment, most
-  // often one of its first 64, so that processes meet.
+  // A random segment of p, or null if it has none; a_lock held. Likewise a random page of a
+  // segment, most often one of its first 64, so that processes meet.
   const seg_t* pick_segment(Process& p, uint64_t random);
   uintptr_t pick_page(const seg_t& seg, uint64_t random) const;
   // The shared memory that a segment is attached to, or null.
@@ -136,10 +172,8 @@ class World {
 
   std::unique_ptr<Process> new_process();
   void start_hat(Process& p);
-  FaultResult load(Process& p, uintptr_t va, PageId id, AccessKind kind, uint32_t prot,
-                   uint32_t flags);
-  // The anonymous page behind a private address for this access, copying on write. Stripe mutex held; *dropped
-  // receives a reference to be let go after the mutex.
+  // The anonymous page behind a private address for this access, copying on write. Stripe mutex
+  // held; *dropped receives a reference to be let go after the mutex.
   PageId private_page(Process& p, const seg_t& seg, uintptr_t va, AccessKind kind, bool* may_write,
                       AnonRef* dropped);
   bool access_once(Worker& w, Process& p, uintptr_t va, uint32_t word, AccessKind kind);

@@ -17,8 +17,8 @@ constexpr size_t kMostRemembered = 200000;
 
 }  // namespace
 
-// One access, and all that can be said about it. What the address shows is looked up before and after: only if
-// nothing changed meanwhile is the page known for sure.
+// One access, and all that can be said about it. What the address shows is looked up before and
+// after: only if nothing changed meanwhile is the page known for sure.
 bool World::access_once(Worker& w, Process& p, uintptr_t va, uint32_t word, AccessKind kind) {
   const uint64_t version = p.layout_version.load(std::memory_order_acquire);
   View shown;
@@ -45,9 +45,9 @@ bool World::access_once(Worker& w, Process& p, uintptr_t va, uint32_t word, Acce
   }
   if (kind == AccessKind::kWrite && before.version == after.version &&
       before.belief == Belief::kMapped && !before.writable) {
-    report_violation(absl::StrFormat(
-        "oracle O4: cpu %d wrote through va 0x%x of process %d, which is read-only", w.cpu, va,
-        p.id));
+    report_violation(
+        absl::StrFormat("oracle O4: cpu %d wrote through va 0x%x of process %d, which is read-only",
+                        w.cpu, va, p.id));
   }
   if (shown.id.vp == nullptr) return true;
   const uint64_t owner = shown.id.vp->v_id;
@@ -63,7 +63,8 @@ bool World::access_once(Worker& w, Process& p, uintptr_t va, uint32_t word, Acce
   const auto it = w.written.find(key);
   if (it != w.written.end() && got.value != it->second) {
     report_violation(absl::StrFormat(
-        "data (invariant 32): cpu %d wrote %d to its word of %s offset 0x%x, but va 0x%x of process "
+        "data (invariant 32): cpu %d wrote %d to its word of %s offset 0x%x, but va 0x%x of "
+        "process "
         "%d shows %d (frame %d): a modification was lost",
         w.cpu, it->second, shown.id.vp->v_name, shown.id.off, va, p.id, got.value, got.pfn));
   }

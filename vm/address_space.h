@@ -18,6 +18,7 @@
 #include <map>
 
 #include "platform/platform.h"
+#include "vm/locking.h"
 #include "vm/vnode.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {

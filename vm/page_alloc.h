@@ -100,6 +100,10 @@ void page_destroy(Vm& vm, page_t* pp, int dontfree);
 // The same for all constituents of a large page; pp is the leader, all are EXCL.
 void page_destroy_pages(Vm& vm, page_t* pp);
 
+// Breaks the large page that pp lies in into base pages: unloads all of it, sets p_szc 0. In: pp EXCL. 1
+// if done, or if it was a base page; 0 if another constituent is locked by somebody. pp stays EXCL.
+int page_try_demote_pages(Vm& vm, page_t* pp);
+
 // B_INVAL: page_destroy; else page_free (flag B_DONTNEED: to the reuse-first end). In: EXCL.
 void VN_DISPOSE(Vm& vm, page_t* pp, uint32_t flag, int dontneed = 0);
 

@@ -9,12 +9,6 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 
 namespace {
 
-uint64_t page_hash_bucket(const Vm& vm, const vnode_t* vp, uint64_t off) {
-  // Multiplication spreads neighbouring offsets; the high half of the product is the good one.
-  const uint64_t key = (off >> vm.pageshift) + (vp->v_id << 24) + vp->v_id;
-  return (key * 0x9e3779b97f4a7c15u >> 32) & (vm.config.page_hash_size - 1);
-}
-
 bool page_is(const page_t* pp, const vnode_t* vp, uint64_t off) {
   // Relaxed: exact for who holds the page or the chain's mutex, otherwise rechecked.
   return pp->p_vnode.load(std::memory_order_relaxed) == vp &&

@@ -29,7 +29,7 @@ bool page_create_promise(Vm& vm, int64_t npages, uint32_t flags) {
   return true;
 }
 
-void set_norelc(page_t* pp, uint32_t flags) {
+void set_noreloc(page_t* pp, uint32_t flags) {
   if ((flags & PG_NORELOC) != 0) pp->p_state.fetch_or(P_NORELOC, std::memory_order_relaxed);
 }
 
@@ -57,7 +57,7 @@ page_t* page_create_one(Vm& vm, vnode_t* vp, uint64_t off, uint32_t flags, page_
       if (page_hashin(vm, *spare, vp, off, &phm)) {
         page_t* pp = *spare;
         *spare = nullptr;
-        set_norelc(pp, flags);
+        set_noreloc(pp, flags);
         pp->p_nrm.fetch_or(P_REF, std::memory_order_relaxed);
         // Cannot block: the page was nobody's.
         page_io_lock(vm, pp);
@@ -117,7 +117,9 @@ page_t* page_get_physical(Vm& vm, uintptr_t seed) {
     page_unresv(vm, 1);
     return nullptr;
   }
-  page_sub(&pp, pp);
+  page_t* ring = pp;
+  page_sub(&ring, pp);
+  page_io_unlock(vm, pp);
   return pp;
 }
 

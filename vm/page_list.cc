@@ -15,7 +15,11 @@ bool has_identity(const page_t* pp) {
 // head is written under page_freelock only, so relaxed suffices for whoever holds it.
 page_t* head_of(const Atomic<page_t*>& head) { return head.load(std::memory_order_relaxed); }
 
-void unlink(Atomic<page_t*>& head, Guarded<int64_t>& count, page_t* pp) {
+// Takes pp off the list of the pair that it is on. page_freelock held.
+void list_unlink(page_list_t& list, page_t* pp) {
+  const bool cached = has_identity(pp);
+  Atomic<page_t*>& head = cached ? list.cache_head : list.free_head;
+  Guarded<int64_t>& count = cached ? list.cache_count : list.free_count;
   page_t* ring = head_of(head);
   page_sub(&ring, pp);
   head.store(ring, std::memory_order_relaxed);
@@ -24,7 +28,7 @@ void unlink(Atomic<page_t*>& head, Guarded<int64_t>& count, page_t* pp) {
 
 // The first page of the list that can be locked EXCL, taken off the list; nullptr if there is none.
 // A page somebody else has locked for a moment (a lookup that will find it changed) is passed over.
-page_t* take_first(Vm& vm, page_list_t& list, Atomic<page_t*>& head, Guarded<int64_t>& count) {
+page_t* take_first(Vm& vm, page_list_t& list, const Atomic<page_t*>& head) {
   // A peek, so that an empty list costs no mutex. Missing a page added this moment means another
   // round for the caller, who has been promised one.
   if (head_of(head) == nullptr) return nullptr;
@@ -35,7 +39,7 @@ page_t* take_first(Vm& vm, page_list_t& list, Atomic<page_t*>& head, Guarded<int
     pp = pp->p_next();
     if (pp == head_of(head)) return nullptr;
   }
-  unlink(head, count, pp);
+  list_unlink(list, pp);
   return pp;
 }
 
@@ -50,7 +54,7 @@ page_t* page_get_freelist(Vm& vm) {
   // Each CPU begins elsewhere, so that they do not meet on one mutex.
   for (size_t i = 0, at = this_cpu() % n; i < n; ++i, at = at + 1 < n ? at + 1 : 0) {
     page_list_t& list = vm.lists[at];
-    if (page_t* pp = take_first(vm, list, list.free_head, list.free_count)) return pp;
+    if (page_t* pp = take_first(vm, list, list.free_head)) return pp;
   }
   return nullptr;
 }
@@ -59,7 +63,7 @@ page_t* page_get_cachelist(Vm& vm) {
   const size_t n = vm.lists.size();
   for (size_t i = 0, at = this_cpu() % n; i < n; ++i, at = at + 1 < n ? at + 1 : 0) {
     page_list_t& list = vm.lists[at];
-    if (page_t* pp = take_first(vm, list, list.cache_head, list.cache_count)) return pp;
+    if (page_t* pp = take_first(vm, list, list.cache_head)) return pp;
   }
   return nullptr;
 }
@@ -118,11 +122,7 @@ void page_list_sub(Vm& vm, page_t* pp) {
   page_list_t& list = page_list_of(vm, pp);
   {
     MutexGuard guard(list.page_freelock);
-    if (has_identity(pp)) {
-      unlink(list.cache_head, list.cache_count, pp);
-    } else {
-      unlink(list.free_head, list.free_count, pp);
-    }
+    list_unlink(list, pp);
   }
   now_in_use(vm, pp);
 }
@@ -142,6 +142,30 @@ page_t* page_get_frame(Vm& vm) {
     // want it, or put on a list we had looked at already.
     yield();
   }
+}
+
+bool page_get_group(Vm& vm, page_t* root, uint64_t count) {
+  // A peek that most groups fail.
+  for (uint64_t i = 0; i < count; ++i) {
+    if (!PP_ISFREE(root + i)) return false;
+  }
+  page_list_t& list = page_list_of(vm, root);
+  {
+    MutexGuard guard(list.page_freelock);
+    for (uint64_t i = 0; i < count; ++i) {
+      page_t* pp = root + i;
+      const bool locked = page_trylock(vm, pp, SE_EXCL);
+      if (locked && PP_ISFREE(pp)) continue;
+      for (uint64_t j = 0; j < i + (locked ? 1 : 0); ++j) page_unlock(vm, root + j);
+      return false;
+    }
+    for (uint64_t i = 0; i < count; ++i) list_unlink(list, root + i);
+  }
+  for (uint64_t i = 0; i < count; ++i) {
+    now_in_use(vm, root + i);
+    if (has_identity(root + i)) page_hashout(vm, root + i);
+  }
+  return true;
 }
 
 bool page_promise(Vm& vm, int64_t npages, int64_t floor) {

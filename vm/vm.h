@@ -110,8 +110,6 @@ class Vm {
   // large page to lie within one.
   const int list_shift;
   std::deque<page_list_t> lists;
-  // Where page_alloc_large begins its search, as a group number: any value is right.
-  Atomic<uint64_t> large_cursor{0};
 
   // freemem (page_alloc.h, F1) and those who sleep for it.
   Atomic<int64_t> freemem_count{0};

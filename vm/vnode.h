@@ -47,6 +47,8 @@ inline constexpr uint32_t B_FORCE = 0x20000;
 inline constexpr uint32_t B_TRUNC = 0x100000;
 
 struct vnode_t {
+  // To be destroyed after its pages are (vn_recycle), or after the Vm.
+  //
   // id: unique within the Vm (vm.kvp has 0). The page hash uses it instead of the address, so that
   // equal runs have equal chains. backing may be null for a vnode that is never read or written.
   vnode_t(std::string name, uint64_t id, uint32_t flag, std::unique_ptr<VnodeBacking> backing)

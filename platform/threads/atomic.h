@@ -47,33 +47,28 @@ class Atomic {
   }
 
   // Each returns the value from before.
-  T fetch_add(T operand, std::memory_order order, Where = Where::here())
-    requires(std::integral<T> && !std::same_as<T, bool>)
-  {
+  T fetch_add(T operand, std::memory_order order,
+              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_add(operand, order);
   }
-  T fetch_sub(T operand, std::memory_order order, Where = Where::here())
-    requires(std::integral<T> && !std::same_as<T, bool>)
-  {
+  T fetch_sub(T operand, std::memory_order order,
+              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_sub(operand, order);
   }
-  T fetch_and(T operand, std::memory_order order, Where = Where::here())
-    requires(std::integral<T> && !std::same_as<T, bool>)
-  {
+  T fetch_and(T operand, std::memory_order order,
+              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_and(operand, order);
   }
-  T fetch_or(T operand, std::memory_order order, Where = Where::here())
-    requires(std::integral<T> && !std::same_as<T, bool>)
-  {
+  T fetch_or(T operand, std::memory_order order,
+             Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_or(operand, order);
   }
-  T fetch_xor(T operand, std::memory_order order, Where = Where::here())
-    requires(std::integral<T> && !std::same_as<T, bool>)
-  {
+  T fetch_xor(T operand, std::memory_order order,
+              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_xor(operand, order);
   }

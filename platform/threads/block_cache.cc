@@ -8,8 +8,7 @@
 
 // Reads a word that may be in memory which a sanitizer considers gone: the header of an object that
 // is being freed, perhaps for the second time.
-#define HATCHECK_UNCHECKED \
-  __attribute__((noinline, no_sanitize("address"), no_sanitize("thread")))
+#define HATCHECK_UNCHECKED __attribute__((noinline, no_sanitize("address"), no_sanitize("thread")))
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -63,7 +62,7 @@ BlockCache::~BlockCache() {
     delete magazine;
   }
   for (void* object : depot_) check_poison(object);
-  for (void* chunk : chunks_) ::operator delete(chunk, std::align_val_t{alignment_});
+  for (void* chunk : chunks_) ::operator delete (chunk, std::align_val_t{alignment_});
 }
 
 // The mark of one cache is no other's, so an object that is freed to the wrong cache is noticed.
@@ -92,18 +91,18 @@ BlockCache::Magazine* BlockCache::my_magazine() {
 }
 
 void* BlockCache::new_block() {
-  void* block = ::operator new(block_size_, std::align_val_t{alignment_});
+  void* block = ::operator new (block_size_, std::align_val_t{alignment_});
   return object_of(::new (block) Header{});
 }
 
 void BlockCache::delete_block(void* object) {
-  ::operator delete(header_of(object), std::align_val_t{alignment_});
+  ::operator delete (header_of(object), std::align_val_t{alignment_});
 }
 
 // Precondition: depot_mutex_ is held.
 void BlockCache::refill(std::vector<void*>& blocks, size_t count) {
   char* chunk =
-      static_cast<char*>(::operator new(block_size_ * count, std::align_val_t{alignment_}));
+      static_cast<char*>(::operator new (block_size_* count, std::align_val_t{alignment_}));
   chunks_.push_back(chunk);
   for (size_t i = 0; i < count; ++i) {
     void* object = object_of(::new (chunk + i * block_size_) Header{});
@@ -201,7 +200,8 @@ void BlockCache::check_poison(void* object) const {
   const unsigned char* bytes = static_cast<const unsigned char*>(object);
   const size_t size = std::min(object_size_, kPoisonBytes);
   for (size_t i = 0; i < size; ++i) {
-    if (bytes[i] == kPoison) [[likely]] continue;
+    if (bytes[i] == kPoison) [[likely]]
+      continue;
     fail(Kind::kUseAfterFree,
          std::string("byte ") + std::to_string(i) + " of a freed object of cache '" + name_ +
              "' was written after it was freed (use after free)",

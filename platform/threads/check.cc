@@ -1,8 +1,6 @@
 // Failures on real threads: the first one wins, the rest of the process stands still.
 #include "platform/threads/backend.h"
 // backend.h names the namespace that the others open.
-#include "platform/check.h"
-
 #include <unistd.h>
 
 #include <atomic>
@@ -13,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "platform/check.h"
 #include "platform/threads/cpu.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {

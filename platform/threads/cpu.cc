@@ -48,8 +48,8 @@ void Cpu::bind(CpuId id, std::mt19937_64* random, Where where) {
     panic("cpu " + std::to_string(id) + " cannot be bound by a thread that holds locks", where);
   }
   if (id >= kMaxCpus) {
-    panic("cpu " + std::to_string(id) + " is out of range: there are " +
-              std::to_string(kMaxCpus) + " CPUs",
+    panic("cpu " + std::to_string(id) + " is out of range: there are " + std::to_string(kMaxCpus) +
+              " CPUs",
           where);
   }
   if (g_taken[id].exchange(true, std::memory_order_acquire)) {

@@ -141,7 +141,8 @@ class alignas(64) Cpu {
   // The stack of held locks.
   void acquired(const LockId& id, const Where& where) {
     const uint32_t n = held_count_.get();
-    if (n == kMaxHeldLocks) [[unlikely]] too_many_locks(id, where);
+    if (n == kMaxHeldLocks) [[unlikely]]
+      too_many_locks(id, where);
     change_begin();
     held_[n].id.set(id);
     held_[n].where.set(where);

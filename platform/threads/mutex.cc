@@ -16,6 +16,7 @@ Mutex::~Mutex() {
   if constexpr (kTsan) pthread_mutex_destroy(mutex_.native_handle());
 }
 
+#ifdef HATCHECK_OBSERVE
 void Mutex::lock_observed(Cpu& me, const Where& where) {
   bool contended;
   if constexpr (kTsan) {
@@ -35,13 +36,15 @@ void Mutex::lock_observed(Cpu& me, const Where& where) {
   now_owned(me, where);
   stats_acquired(me, id(), contended, waited);
 }
+#endif
 
 void Mutex::misuse(Kind kind, const Where& where) const {
   const std::string name = lock_name(class_, instance_);
   if (kind == Kind::kRecursion) fail(kind, "enter of " + name + " by its owner", where);
   const Cpu* owner = owner_.load(std::memory_order_relaxed);
-  fail(kind, "exit of " + name + ", which is " +
-                 (owner == nullptr ? "not held" : "held by " + Cpu::describe(owner)),
+  fail(kind,
+       "exit of " + name + ", which is " +
+           (owner == nullptr ? "not held" : "held by " + Cpu::describe(owner)),
        where);
 }
 

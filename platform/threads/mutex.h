@@ -78,13 +78,12 @@ class ABSL_LOCKABLE Mutex {
   }
 
   // Whether the calling thread owns the mutex.
-  bool held() const {
-    return owner_.load(std::memory_order_relaxed) == &Cpu::current();
-  }
+  bool held() const { return owner_.load(std::memory_order_relaxed) == &Cpu::current(); }
 
   // Fails unless held(), and tells clang's analysis that it is.
   void assert_held(Where where = Where::here()) const ABSL_ASSERT_EXCLUSIVE_LOCK() {
-    if (!held()) [[unlikely]] not_held(where);
+    if (!held()) [[unlikely]]
+      not_held(where);
   }
 
   const LockClass& lock_class() const { return *class_; }
@@ -117,8 +116,7 @@ class ABSL_LOCKABLE Mutex {
 // Holds a mutex for a scope.
 class ABSL_SCOPED_LOCKABLE MutexGuard {
  public:
-  explicit MutexGuard(Mutex& mutex, Where where = Where::here())
-      ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex)
+  explicit MutexGuard(Mutex& mutex, Where where = Where::here()) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex)
       : mutex_(mutex), where_(where) {
     mutex_.enter(where);
   }

@@ -22,9 +22,7 @@ bool chance(uint32_t per_million, Where where) {
   return choose(kMillion, where) < per_million;
 }
 
-void delay(uint32_t ticks, Where) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(ticks));
-}
+void delay(uint32_t ticks, Where) { std::this_thread::sleep_for(std::chrono::milliseconds(ticks)); }
 
 void yield(Where) { std::this_thread::yield(); }
 

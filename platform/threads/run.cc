@@ -41,18 +41,17 @@ class Watchdog {
     const std::vector<CpuState> states = cpu_states();
     const auto waiting = std::count_if(states.begin(), states.end(),
                                        [](const CpuState& state) { return state.waiting; });
-    const uint64_t changes = std::accumulate(
-        states.begin(), states.end(), uint64_t{0},
-        [](uint64_t sum, const CpuState& state) { return sum + state.changes; });
+    const uint64_t changes =
+        std::accumulate(states.begin(), states.end(), uint64_t{0},
+                        [](uint64_t sum, const CpuState& state) { return sum + state.changes; });
     if (waiting != running || changes != changes_) {
       changes_ = changes;
       since_ = Clock::now();
       return;
     }
     if (Clock::now() - since_ < quiet_) return;
-    const auto sleeper = std::find_if(states.begin(), states.end(), [](const CpuState& state) {
-      return !state.condvar.empty();
-    });
+    const auto sleeper = std::find_if(states.begin(), states.end(),
+                                      [](const CpuState& state) { return !state.condvar.empty(); });
     if (sleeper == states.end()) fail(Kind::kDeadlock, "nobody can go on\n" + describe_stuck());
     fail(Kind::kLostWakeup,
          "cpu " + std::to_string(sleeper->cpu) + " sleeps on condition variable '" +
@@ -137,6 +136,8 @@ class Crew {
       scenario_.thread(object, index);
     } catch (const std::exception& e) {
       fail(Kind::kException, std::string("a thread body threw ") + e.what());
+    } catch (...) {
+      fail(Kind::kException, "a thread body threw something that is no std::exception");
     }
   }
 

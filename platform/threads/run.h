@@ -43,13 +43,17 @@ class CpuBinding {
 constexpr bool engine_finds(Kind kind) {
   switch (kind) {
     case Kind::kDataRace:
-    case Kind::kCircularLocking: return kTsan;
+    case Kind::kCircularLocking:
+      return kTsan;
     case Kind::kDeadlock:
-    case Kind::kLostWakeup: return kObserved;
+    case Kind::kLostWakeup:
+      return kObserved;
     case Kind::kUninitialisedRead:
     case Kind::kLivelock:
-    case Kind::kNondeterminism: return false;
-    default: return true;
+    case Kind::kNondeterminism:
+      return false;
+    default:
+      return true;
   }
 }
 

@@ -117,18 +117,16 @@ Report judge(const std::string& result, const std::string& output, bool in_time,
     if (output.find(text) != std::string::npos) return violated(kind, output);
   }
   if (!in_time) {
-    return violated(Kind::kNoProgress,
-                    "not finished after " + std::to_string(options.limit.count()) + " ms\n" +
-                        output);
+    return violated(
+        Kind::kNoProgress,
+        "not finished after " + std::to_string(options.limit.count()) + " ms\n" + output);
   }
   if (WIFSIGNALED(status)) {
-    return violated(Kind::kCrash,
-                    std::string("ended by signal: ") + ::strsignal(WTERMSIG(status)) + "\n" +
-                        output);
+    return violated(Kind::kCrash, std::string("ended by signal: ") + ::strsignal(WTERMSIG(status)) +
+                                      "\n" + output);
   }
   if (result != kClean || WEXITSTATUS(status) != 0) {
-    return violated(Kind::kCrash, "ended with exit code " +
-                                      std::to_string(WEXITSTATUS(status)) +
+    return violated(Kind::kCrash, "ended with exit code " + std::to_string(WEXITSTATUS(status)) +
                                       " and without a result\n" + output);
   }
   Report report;

@@ -67,8 +67,7 @@ class ABSL_LOCKABLE RwLock {
  private:
   LockId id(LockMode mode) const { return LockId{this, class_, instance_, mode}; }
   bool can_enter(RwMode mode) const {
-    return mode == RwMode::kReader ? !writer_ && writers_waiting_ == 0
-                                   : !writer_ && readers_ == 0;
+    return mode == RwMode::kReader ? !writer_ && writers_waiting_ == 0 : !writer_ && readers_ == 0;
   }
   void take(RwMode mode);
   void wake();
@@ -105,8 +104,7 @@ class ABSL_SCOPED_LOCKABLE ReaderGuard {
 // Holds a RwLock as the writer for a scope.
 class ABSL_SCOPED_LOCKABLE WriterGuard {
  public:
-  explicit WriterGuard(RwLock& lock, Where where = Where::here())
-      ABSL_EXCLUSIVE_LOCK_FUNCTION(lock)
+  explicit WriterGuard(RwLock& lock, Where where = Where::here()) ABSL_EXCLUSIVE_LOCK_FUNCTION(lock)
       : lock_(lock), where_(where) {
     lock_.enter(RwMode::kWriter, where);
   }

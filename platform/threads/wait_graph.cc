@@ -77,8 +77,7 @@ bool blocks(const Sample& other, const Sample& waiter) {
     if (id.lock == waiter.wanted.lock && !(reads && id.mode == LockMode::kReader)) return true;
   }
   // A waiting writer keeps new readers out.
-  return reads && other.wanted.lock == waiter.wanted.lock &&
-         other.wanted.mode == LockMode::kWriter;
+  return reads && other.wanted.lock == waiter.wanted.lock && other.wanted.mode == LockMode::kWriter;
 }
 
 std::string describe_wait(const Sample& sample) {
@@ -93,9 +92,8 @@ std::string describe_wait(const Sample& sample) {
 }
 
 std::string describe_edge(const Sample& waiter, const Sample& blocker) {
-  const bool holds = std::any_of(blocker.held.begin(), blocker.held.end(), [&](const LockId& id) {
-    return id.lock == waiter.wanted.lock;
-  });
+  const bool holds = std::any_of(blocker.held.begin(), blocker.held.end(),
+                                 [&](const LockId& id) { return id.lock == waiter.wanted.lock; });
   return "cpu " + std::to_string(waiter.cpu) + " " + describe_wait(waiter) +
          (holds ? " held by cpu " : " also wanted by the writer on cpu ") +
          std::to_string(blocker.cpu) + " at " + to_string(waiter.where);

@@ -1,0 +1,212 @@
+// Threads that create, release, map and steal the same page tables at the same time.
+#include "gtest/gtest.h"
+#include "hat/htable.h"
+#include "hat/htable_alloc.h"
+#include "hat/htable_for_test.h"
+#include "hat/htable_steal.h"
+#include "hat/htable_walk.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+class RaceScenario : public ScenarioDefaults {
+ public:
+  static constexpr Bounds kBounds{.iterations = 300};
+
+ protected:
+  RaceScenario() : world(toy_config()), sys(world.sys), hat(world.new_hat()) {}
+
+  // Threads are released together, but a body is shorter than the difference between their starts.
+  void meet(uint32_t threads) {
+    arrived_.fetch_add(1, std::memory_order_acq_rel);
+    while (arrived_.load(std::memory_order_acquire) % threads != 0) yield();
+  }
+
+  TestWorld world;
+  System& sys;
+  hat_t* const hat;
+
+ private:
+  Atomic<uint32_t> arrived_{0};
+};
+
+template <int kN>
+class CreateVsCreate : public RaceScenario {
+ public:
+  static constexpr int kThreads = kN;
+  static constexpr const char* kName = "hat/create_vs_create";
+  static constexpr const char* kClaim = "creators of one table end with one table";
+
+  void thread(int index) {
+    meet(kN);
+    held_[index] = htable_create(sys, hat, 0x80, 0, nullptr);
+  }
+  void after() {
+    htable_t* const ht = world.find(hat, 0x80, 0);
+    for (htable_t* const held : held_) EXPECT_EQ(held, ht);
+    EXPECT_EQ(busy(ht), kN);
+    htable_t* const parent = ht->ht_parent();
+    EXPECT_EQ(busy(parent), 1);
+    EXPECT_EQ(valid(parent), 1);
+    EXPECT_EQ(busy(hat->hat_htable()), 2);
+    // Losers gave their tables to the cache, zero as they were.
+    for (htable_t* const loser : world.cached(hat))
+      EXPECT_TRUE(world.frame_is_zero(loser->ht_pfn()));
+    for (htable_t* const held : held_) htable_release(sys, held);
+    EXPECT_FALSE(world.exists(hat, 0x80, 0));
+  }
+
+ private:
+  htable_t* held_[kN] = {};
+};
+
+// One address for all threads and one for each pair, so that parents gain and lose children too.
+template <int kN>
+class CreateVsRelease : public RaceScenario {
+ public:
+  static constexpr int kThreads = kN;
+  static constexpr const char* kName = "hat/create_vs_release";
+  static constexpr const char* kClaim = "a table is found whole or is gone whole";
+
+  void thread(int index) {
+    meet(kN);
+    hat_t* const kas = sys.kas_hat();
+    for (int round = 0; round < 40; ++round) {
+      const uintptr_t va = round % 2 == 0 ? 0 : 0x80 * (1 + static_cast<uintptr_t>(index) / 2);
+      // Kernel tables below kernelbase, where releases go all the way up.
+      htable_t* const ht = htable_create(sys, kas, va, 0, nullptr);
+      EXPECT_EQ(ht->ht_vaddr(), va);
+      EXPECT_EQ(ht->ht_hat(), kas);
+      htable_t* const parent = ht->ht_parent();
+      const x86pte_t pointer = x86pte_get(sys, parent, htable_va2entry(sys, va, parent));
+      EXPECT_EQ(pointer, MAKEPTP(ht->ht_pfn()));
+      htable_release(sys, ht);
+    }
+  }
+  void after() {
+    hat_t* const kas = sys.kas_hat();
+    for (uintptr_t va = 0; va < sys.mmu().hole_start(); va += sys.mmu().level_size(1)) {
+      EXPECT_FALSE(world.exists(kas, va, 0));
+      EXPECT_FALSE(world.exists(kas, va, 1));
+    }
+    EXPECT_TRUE(hat_audit(sys).ok()) << hat_audit(sys);
+  }
+};
+
+// Two threads map and unmap pages of the same tables, a third keeps stealing, a fourth walks.
+class StealVsLoad : public RaceScenario {
+ public:
+  static constexpr int kThreads = 4;
+  static constexpr const char* kName = "hat/htable_steal_vs_load";
+  static constexpr const char* kClaim =
+      "a mapping made while its table is being stolen survives "
+      "or is gone with all its records";
+
+  StealVsLoad() {
+    for (page_t*& pp : pages_) pp = world.new_page();
+  }
+  void thread(int index) {
+    meet(kThreads);
+    for (uint32_t round = 0; round < 40; ++round) {
+      if (index == 0) {
+        for (htable_t* ht = htable_steal(sys, 1); ht != nullptr;) {
+          EXPECT_EQ(ht->ht_hat(), nullptr);
+          htable_t* const next = ht->ht_next();
+          htable_free(sys, ht);
+          ht = next;
+        }
+      } else if (index == 1) {
+        walk();
+      } else {
+        const uintptr_t va = 0x20 * ((round + static_cast<uint32_t>(index)) % 8);
+        world.map(hat, va, pages_[round % 2]);
+        world.unmap(hat, va);
+      }
+    }
+  }
+  void after() {
+    for (uintptr_t va = 0; va < 0x100; va += 0x20) EXPECT_FALSE(hat_probe(sys, hat, va));
+    EXPECT_TRUE(hat_audit(sys).ok()) << hat_audit(sys);
+  }
+
+ private:
+  void walk() {
+    htable_t* ht = nullptr;
+    uintptr_t va = 0;
+    uintptr_t least = 0;
+    while (htable_walk(sys, hat, &ht, &va, HTABLE_WALK_TO_END) != 0) {
+      EXPECT_GE(va, least);
+      va += sys.mmu().pagesize();
+      least = va;
+    }
+  }
+
+  page_t* pages_[2];
+};
+
+// A thief and a reaper at work while address spaces come and go.
+class StealVsExit : public RaceScenario {
+ public:
+  static constexpr int kThreads = 4;
+  static constexpr const char* kName = "hat/htable_steal_vs_exit";
+  static constexpr const char* kClaim = "an exit waits for the thief, and the loot forgets the hat";
+
+  StealVsExit() {
+    for (page_t*& pp : pages_) pp = world.new_page();
+  }
+  void thread(int index) {
+    meet(kThreads);
+    for (int round = 0; round < 20; ++round) {
+      if (index < 2) {
+        come_and_go(index);
+      } else if (index == 2) {
+        htable_reap(sys);
+      } else {
+        htable_t* const ht = htable_steal(sys, 1);
+        if (ht != nullptr) htable_free(sys, ht);
+      }
+    }
+  }
+  void after() { EXPECT_TRUE(hat_audit(sys).ok()) << hat_audit(sys); }
+
+ private:
+  void come_and_go(int index) {
+    as_t as(static_cast<uint32_t>(100 + index));
+    {
+      WriterGuard guard(as.a_lock);
+      as.a_hat = hat_alloc(sys, &as);
+    }
+    for (uintptr_t va = 0; va < 0x100; va += 0x80) world.map(as.a_hat, va, pages_[index]);
+    world.unmap(as.a_hat, 0);  // into the cache
+    world.exit(as.a_hat);
+  }
+
+  page_t* pages_[2];
+};
+
+TEST(HtableRaceTest, two_creators_of_one_table_end_with_one_table) {
+  run_scenario<CreateVsCreate<2>>();
+}
+
+TEST(HtableRaceTest, four_creators_of_one_table_end_with_one_table) {
+  run_scenario<CreateVsCreate<4>>();
+}
+
+TEST(HtableRaceTest, two_threads_create_and_release_the_same_tables) {
+  run_scenario<CreateVsRelease<2>>();
+}
+
+TEST(HtableRaceTest, four_threads_create_and_release_the_same_tables) {
+  run_scenario<CreateVsRelease<4>>();
+}
+
+TEST(HtableRaceTest, mappings_come_and_go_while_their_tables_are_stolen) {
+  run_scenario<StealVsLoad>();
+}
+
+TEST(HtableRaceTest, address_spaces_come_and_go_while_their_tables_are_stolen) {
+  run_scenario<StealVsExit>();
+}
+
+}  // namespace
+}  // namespace hatcheck::inline HATCHECK_BACKEND

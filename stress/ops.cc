@@ -1,0 +1,48 @@
+#include "stress/ops.h"
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "stress/op_bodies.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+constexpr OpRow kOps[] = {
+    {"fault", "load the translation that an address needs", op_fault},
+    {"refault", "load a translation that is there already", op_refault},
+    {"touch", "read, write or execute through the TLB, and check what is seen", op_touch},
+    {"unload", "unload 1 to 16 pages of a segment", op_unload},
+    {"protect", "take away or give back write permission; a write must then fault", op_protect},
+    {"sync", "collect REF and MOD of a range (hat_sync)", op_sync},
+    {"probe", "ask the HAT what is mapped and compare with the oracle", op_probe},
+    {"lock", "load locked, check that it stays, unlock", op_lock},
+    {"devload", "map and unmap device frames", op_devload},
+    {"pageunload", "unload a page from every address space (hat_pageunload)", op_pageunload},
+    {"pagesync", "collect REF and MOD of a page (hat_pagesync)", op_pagesync},
+    {"pageout", "write a few pages back and free them", op_pageout},
+    {"steal", "steal an hment or a page table by hand", op_steal},
+    {"reap", "give cached page tables back (htable_reap)", op_reap},
+    {"large", "load, unload, break up or rebuild a large page", op_large},
+    {"switch", "run another process on this CPU", op_switch},
+    {"exit", "a process exits and another starts in its place", op_exit},
+    {"fork", "a process becomes a copy of another", op_fork},
+    {"swapout", "swap a process out (hat_swapout)", op_swapout},
+    {"attach", "attach shared memory with shared page tables (hat_share)", op_attach},
+    {"detach", "detach it (hat_unshare)", op_detach},
+    {"window", "map, read and unmap a page of the kernel's segkmap window", op_window},
+    {"idle", "let the CPU go idle and wake, then read kernel windows", op_idle},
+};
+
+}  // namespace
+
+absl::Span<const OpRow> op_table() { return kOps; }
+
+uint32_t op_index(const char* name) {
+  for (uint32_t i = 0; i < op_table().size(); ++i) {
+    if (std::strcmp(kOps[i].name, name) == 0) return i;
+  }
+  panic(absl::StrCat("stress: no operation is called ", name));
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -1,0 +1,81 @@
+#include "stress/watchdog.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "platform/observe.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// A longer pause between two looks means that the watchdog was not run.
+constexpr absl::Duration kLongestStep = absl::Seconds(1);
+constexpr absl::Duration kDeadlockSearch = absl::Milliseconds(500);
+
+// Where the sleepers among these CPUs sleep; nothing if one of them does not.
+std::vector<std::string> all_sleeping(const std::vector<size_t>& cpus) {
+  std::vector<std::string> where;
+  const std::vector<CpuState> states = cpu_states();
+  for (const size_t cpu : cpus) {
+    const auto state = std::find_if(states.begin(), states.end(),
+                                    [cpu](const CpuState& s) { return s.cpu == cpu; });
+    if (state == states.end() || state->condvar.empty()) return {};
+    where.push_back(absl::StrCat("cpu ", cpu, " sleeps on '", state->condvar, "' at ",
+                                 to_string(state->where)));
+  }
+  return where;
+}
+
+}  // namespace
+
+Watchdog::Watchdog(std::vector<const Pulse*> pulses, absl::Duration limit,
+                   std::function<std::string(size_t)> name)
+    : pulses_(std::move(pulses)), limit_(limit), name_(std::move(name)), seen_(pulses_.size()) {}
+
+std::optional<Stuck> Watchdog::look(absl::Duration now) {
+  if (last_look_) {
+    watched_ += std::clamp(now - *last_look_, absl::ZeroDuration(), kLongestStep);
+  }
+  last_look_ = now;
+  if (watched_ >= next_deadlock_search_) {
+    next_deadlock_search_ = watched_ + kDeadlockSearch;
+    const std::string cycle = find_deadlock();
+    if (!cycle.empty()) return Stuck{Kind::kDeadlock, cycle};
+  }
+  std::vector<size_t> late;
+  size_t busy = 0;
+  for (size_t i = 0; i < pulses_.size(); ++i) {
+    const uint64_t beats = pulses_[i]->beats();
+    Seen& seen = seen_[i];
+    const bool idle = beats % 2 == 0;
+    if (beats != seen.beats || idle) seen = {beats, watched_};
+    busy += idle ? 0 : 1;
+    if (watched_ - seen.since >= limit_) late.push_back(i);
+  }
+  if (late.empty()) return std::nullopt;
+  return judge(late, busy);
+}
+
+Stuck Watchdog::judge(const std::vector<size_t>& late, size_t busy) const {
+  constexpr size_t kNamed = 4;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < std::min(late.size(), kNamed); ++i) names.push_back(name_(late[i]));
+  if (late.size() > kNamed) names.push_back(absl::StrCat(late.size() - kNamed, " more"));
+  const std::string who = absl::StrJoin(names, ", ");
+  const std::string how_long = absl::FormatDuration(limit_);
+  if (late.size() < busy) {
+    return {Kind::kNoProgress, absl::StrCat("stuck: ", who, " in one operation for ", how_long,
+                                            " while others go on")};
+  }
+  const std::vector<std::string> sleeping = all_sleeping(late);
+  if (!sleeping.empty()) {
+    return {Kind::kLostWakeup, absl::StrCat("stuck: no operation has ended for ", how_long,
+                                            ", and all sleep: ", absl::StrJoin(sleeping, ", "))};
+  }
+  return {Kind::kNoProgress,
+          absl::StrCat("stuck: no operation has ended for ", how_long, ": ", who)};
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -1,0 +1,303 @@
+#include "stress/workload.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "stress/maps.h"
+#include "stress/world.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+constexpr uint64_t kLarge = 2 << 20;
+constexpr uint32_t kRead = PROT_READ_ATTR;
+constexpr uint32_t kWrite = PROT_WRITE_ATTR;
+constexpr uint32_t kExec = PROT_EXEC_ATTR;
+
+seg_t segment(uintptr_t base, uint64_t size, uint32_t prot, vnode_t* vp, SegType type,
+              uint64_t offset = 0, int szc = 0) {
+  seg_t seg;
+  seg.s_base = base;
+  seg.s_size = size;
+  seg.s_prot = prot;
+  seg.s_vp = vp;
+  seg.s_offset = offset;
+  seg.s_type = type;
+  seg.s_szc = szc;
+  return seg;
+}
+
+// Two large pages and one piece of shared memory, which any process may use.
+void add_common(World& world, uint32_t groups) {
+  world.add_large_groups(groups);
+  world.add_shared_memory(2 * kLarge);
+}
+
+void add_large_segment(World& world, ProcessTemplate* program) {
+  if (world.large_groups.empty()) return;
+  program->segments.push_back(segment(0x600000000000, world.large_groups.size() * kLarge,
+                                      kRead | kWrite, world.large_groups.front().vp,
+                                      SegType::kShared, 0, 1));
+}
+
+void add_slots(World& world, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    world.add_slot(world.programs[i % world.programs.size()].get());
+  }
+}
+
+// Programs like most: text, data, heap, a common file, a common file whose modified pages are kept
+// sorted.
+void build_mix(World& world, uint32_t hats) {
+  add_common(world, 4);
+  vnode_t* shared = world.add_file("shared", false);
+  vnode_t* sorted = world.add_file("sorted", true);
+  for (int i = 0; i < 4; ++i) {
+    vnode_t* text = world.add_file(absl::StrCat("text", i), false);
+    ProcessTemplate program{absl::StrCat("program", i), {}};
+    auto& s = program.segments;
+    s.push_back(segment(0x400000, 64 * kPage, kRead | kExec, text, SegType::kPrivate));
+    s.push_back(segment(0x600000, 32 * kPage, kRead | kWrite, text, SegType::kPrivate, 64 * kPage));
+    s.push_back(segment(0x1000000, 1024 * kPage, kRead | kWrite, nullptr, SegType::kPrivate));
+    // Not at the same address everywhere.
+    s.push_back(segment(0x7f0000000000 + i * kLarge * 64, 256 * kPage, kRead | kWrite, shared,
+                        SegType::kShared));
+    s.push_back(segment(0x7f8000000000, 128 * kPage, kRead | kWrite, sorted, SegType::kShared));
+    add_large_segment(world, &program);
+    world.add_program(std::move(program));
+  }
+  add_slots(world, hats);
+}
+
+// Many processes, few pages.
+void build_share(World& world, uint32_t hats) {
+  vnode_t* shared = world.add_file("shared", false);
+  for (int i = 0; i < 3; ++i) {
+    ProcessTemplate program{absl::StrCat("sharer", i), {}};
+    program.segments.push_back(
+        segment(0x400000 + i * kLarge, 16 * kPage, kRead | kWrite, shared, SegType::kShared));
+    world.add_program(std::move(program));
+  }
+  add_slots(world, hats);
+}
+
+// Few pages per table, far apart: tables come and go.
+void build_churn(World& world, uint32_t hats) {
+  add_common(world, 2);
+  vnode_t* shared = world.add_file("shared", false);
+  ProcessTemplate program{"sparse", {}};
+  for (uintptr_t i = 0; i < 48; ++i) {
+    // Neighbouring tables, tables under different parents, and under different grandparents.
+    const uintptr_t far = i % 3 == 0 ? kLarge : i % 3 == 1 ? kLarge * 512 : kLarge * 512 * 512;
+    program.segments.push_back(segment(0x1000000 + (1 + i) * far, 2 * kPage, kRead | kWrite, shared,
+                                       SegType::kShared, i * 2 * kPage));
+  }
+  std::sort(program.segments.begin(), program.segments.end(),
+            [](const seg_t& a, const seg_t& b) { return a.s_base < b.s_base; });
+  world.add_program(std::move(program));
+  add_slots(world, hats);
+}
+
+// Few processes and few pages: every CPU has everything in its TLB.
+void build_shootdown(World& world, uint32_t hats) {
+  add_common(world, 1);
+  vnode_t* shared = world.add_file("shared", false);
+  vnode_t* sorted = world.add_file("sorted", true);
+  ProcessTemplate program{"hot", {}};
+  program.segments.push_back(
+      segment(0x400000, 8 * kPage, kRead | kWrite, shared, SegType::kShared));
+  program.segments.push_back(
+      segment(0x800000, 4 * kPage, kRead | kWrite, sorted, SegType::kShared));
+  program.segments.push_back(
+      segment(0x1000000, 16 * kPage, kRead | kWrite, nullptr, SegType::kPrivate));
+  add_large_segment(world, &program);
+  world.add_program(std::move(program));
+  add_slots(world, hats);
+}
+
+// One process of the real machine.
+ProcessTemplate program_of(World& world, const ProcessMaps& maps,
+                           std::map<std::pair<std::string, uint64_t>, vnode_t*>* files) {
+  ProcessTemplate program{maps.name, {}};
+  for (const MapsLine& line : maps.lines) {
+    if (line.start >= world.sys.userlimit || line.end > world.sys.userlimit) continue;  // vsyscall
+    vnode_t* vp = nullptr;
+    if (line.is_file()) {
+      vnode_t*& known = (*files)[{line.device, line.inode}];
+      // Every fourth file keeps its modified pages sorted, so that both kinds are met.
+      if (known == nullptr) known = world.add_file(line.path, files->size() % 4 == 0);
+      vp = known;
+    } else if (line.shared) {
+      vp = world.add_file(absl::StrCat("shared:", line.path), false);
+    }
+    const uint32_t prot =
+        (line.read ? kRead : 0) | (line.write ? kWrite : 0) | (line.exec ? kExec : 0);
+    program.segments.push_back(segment(line.start, line.end - line.start, prot, vp,
+                                       line.shared ? SegType::kShared : SegType::kPrivate,
+                                       line.offset / kPage * kPage));
+  }
+  return program;
+}
+
+absl::Status build_maps(World& world, uint32_t hats, const std::string& folder) {
+  absl::StatusOr<std::vector<ProcessMaps>> all =
+      folder.empty() ? read_live_maps() : read_maps_folder(folder);
+  if (!all.ok()) return all.status();
+  std::map<std::pair<std::string, uint64_t>, vnode_t*> files;
+  for (const ProcessMaps& maps : *all) world.add_program(program_of(world, maps, &files));
+  // A machine with few processes is run several times over, so that pages have company.
+  const uint32_t at_least = 64;
+  const uint32_t processes = static_cast<uint32_t>(world.programs.size());
+  add_slots(world, hats != 0 ? hats : std::max(processes, at_least));
+  world.input = *std::move(all);
+  return absl::OkStatus();
+}
+
+std::vector<Workload> make_workloads() {
+  const std::vector<WeightedOp> mixed = {
+      {"fault", 120},   {"refault", 40}, {"touch", 400}, {"unload", 80}, {"protect", 30},
+      {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5}, {"pageunload", 30},
+      {"pagesync", 30}, {"pageout", 15}, {"large", 20},  {"switch", 30}, {"exit", 4},
+      {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},  {"window", 15},
+      {"idle", 10},     {"steal", 1},    {"reap", 1}};
+  std::vector<Workload> all;
+  all.push_back({"maps",
+                 "the memory maps of real processes, faulted, touched, unmapped and exited",
+                 {{"fault", 250},
+                  {"refault", 60},
+                  {"touch", 400},
+                  {"unload", 60},
+                  {"protect", 20},
+                  {"sync", 10},
+                  {"probe", 60},
+                  {"pageunload", 25},
+                  {"pagesync", 25},
+                  {"pageout", 10},
+                  {"switch", 60},
+                  {"exit", 6},
+                  {"fork", 4},
+                  {"swapout", 1},
+                  {"window", 10},
+                  {"idle", 5}},
+                 0,
+                 65536});
+  all.push_back({"mix", "every operation at random", mixed, 32, 32768});
+  all.push_back({"share",
+                 "many address spaces map the same few pages: long mapping lists",
+                 {{"fault", 300},
+                  {"refault", 60},
+                  {"touch", 200},
+                  {"unload", 120},
+                  {"pageunload", 2},
+                  {"pagesync", 4},
+                  {"probe", 60},
+                  {"switch", 300},
+                  {"exit", 1},
+                  {"steal", 1}},
+                 1500,
+                 32768});
+  all.push_back({"churn",
+                 "address spaces and page tables come and go",
+                 {{"fault", 300},
+                  {"touch", 100},
+                  {"unload", 300},
+                  {"probe", 40},
+                  {"exit", 20},
+                  {"fork", 10},
+                  {"swapout", 10},
+                  {"steal", 10},
+                  {"reap", 4},
+                  {"switch", 60},
+                  {"attach", 10},
+                  {"detach", 10},
+                  {"large", 10},
+                  {"devload", 20}},
+                 64,
+                 32768,
+                 0,
+                 0.02});
+  all.push_back({"shootdown",
+                 "CPUs use memory while others unload, protect and remap it",
+                 {{"touch", 600},
+                  {"unload", 60},
+                  {"protect", 60},
+                  {"pageunload", 40},
+                  {"pagesync", 40},
+                  {"sync", 20},
+                  {"window", 60},
+                  {"idle", 40},
+                  {"switch", 20},
+                  {"large", 30},
+                  {"attach", 5},
+                  {"detach", 5},
+                  {"fork", 2},
+                  {"exit", 2}},
+                 3,
+                 8192});
+  all.push_back({"pressure", "allocations fail, reserves are empty, tables are stolen", mixed, 48,
+                 12288, 0.3, 0.05, 0});
+  return all;
+}
+
+}  // namespace
+
+const std::vector<Workload>& workloads() {
+  static const std::vector<Workload> all = make_workloads();
+  return all;
+}
+
+const Workload* find_workload(const std::string& name) {
+  for (const Workload& w : workloads()) {
+    if (w.name == name) return &w;
+  }
+  return nullptr;
+}
+
+SystemConfig system_config(const Options& options, const Workload& workload) {
+  const auto per_million = [](double own, double wanted) {
+    return static_cast<uint32_t>((wanted < 0 ? own : wanted) * 1e6);
+  };
+  const auto reserve = [&workload](int64_t wanted) {
+    return static_cast<uint32_t>(wanted < 0 ? workload.default_reserve : wanted);
+  };
+  const uint32_t published_locks = options.index == IndexDesign::kChain ? 256 : 2048;
+  SystemConfig config;
+  config.machine.ncpus = options.threads + 1;  // the last one is the pageout thread's
+  config.machine.nframes = options.pages != 0 ? options.pages : workload.default_pages;
+  config.machine.mod_variant = options.mod_variant;
+  config.index = options.index;
+  config.invalidation = options.invalidation;
+  config.reserves = options.reserve_owner;
+  config.mlist_num_lock = options.mlist_locks != 0 ? options.mlist_locks : published_locks;
+  config.hash_num_lock = options.hash_locks != 0 ? options.hash_locks : published_locks;
+  config.htable_reserve_amount = reserve(options.htable_reserve);
+  config.hment_reserve_amount = reserve(options.hment_reserve);
+  config.alloc_failures_per_million = per_million(workload.default_fail_rate, options.fail_rate);
+  config.force_steal_per_million = per_million(workload.default_steal_rate, options.steal_rate);
+  return config;
+}
+
+absl::StatusOr<std::unique_ptr<World>> build_world(const Options& options, const Workload& workload,
+                                                   System& sys) {
+  auto world = std::make_unique<World>(sys);
+  const uint32_t hats = options.hats != 0 ? options.hats : workload.default_hats;
+  const std::string name = workload.name;
+  if (name == "maps") {
+    const absl::Status status = build_maps(*world, hats, options.maps_dir);
+    if (!status.ok()) return status;
+  } else if (name == "share") {
+    build_share(*world, hats);
+  } else if (name == "churn") {
+    build_churn(*world, hats);
+  } else if (name == "shootdown") {
+    build_shootdown(*world, hats);
+  } else {
+    build_mix(*world, hats);
+  }
+  return world;
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

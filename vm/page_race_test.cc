@@ -1,0 +1,348 @@
+// The page layer under several threads. Nothing here depends on time: a thread that must be asleep is
+// recognised by what it has let go of or announced.
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "vm/vm_for_test.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+constexpr int kRounds = kTsan ? 3'000 : 20'000;
+
+// A thread on a CPU of its own, joined at the end of the scope.
+class OnCpu {
+ public:
+  OnCpu(CpuId cpu, std::function<void()> body)
+      : thread_([cpu, body = std::move(body)] {
+          CpuBinding binding(cpu, /*seed=*/cpu + 1);
+          body();
+        }) {}
+  ~OnCpu() { thread_.join(); }
+
+ private:
+  std::thread thread_;
+};
+
+// body(i) on CPUs 0 to n - 1 at once.
+void run_together(uint32_t n, const std::function<void(uint32_t)>& body) {
+  std::vector<std::unique_ptr<OnCpu>> threads;
+  for (uint32_t i = 0; i < n; ++i) {
+    threads.push_back(std::make_unique<OnCpu>(i, [&body, i] { body(i); }));
+  }
+}
+
+class PageRace : public VmTest {
+ protected:
+  page_t* unlocked_page(uint64_t index) {
+    page_t* pp = new_page(file, index);
+    page_unlock(vm, pp);
+    return pp;
+  }
+  uint32_t memory_waiters() { return vm.freemem_waiters.load(std::memory_order_relaxed); }
+
+  inline static constexpr LockClass kOuter{"outer", 29};
+  Mutex outer{kOuter};
+};
+
+// Runs a page_lock on another CPU under `outer`, and `meanwhile` once it sleeps. Returns its answer.
+int lock_and_sleep(Vm& vm, page_t* pp, se_t se, Mutex& outer, int es_flags,
+                   const std::function<void()>& meanwhile) {
+  Atomic<bool> entered{false};
+  int answer = -1;
+  {
+    OnCpu sleeper(1, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      outer.enter();
+      entered.store(true, std::memory_order_release);
+      answer = page_lock(vm, pp, se, &outer, P_NO_RECLAIM, es_flags);
+      EXPECT_TRUE(outer.held());
+      outer.exit();
+    });
+    wait_until([&] { return entered.load(std::memory_order_acquire); });
+    // The sleeper had `outer` before it said so and gives it up only to sleep.
+    MutexGuard guard(outer);
+    meanwhile();
+  }
+  return answer;
+}
+
+TEST_F(PageRace, ABlockedRequestDropsTheMutexSleepsOnceAndIsRefused) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_EXCL);
+  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0, [&] { page_unlock(vm, pp); }), 0);
+  EXPECT_EQ(selock(pp), 0);
+}
+
+TEST_F(PageRace, TheLastReaderWakesAWriter) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_SHARED);
+  EXPECT_EQ(lock_and_sleep(vm, pp, SE_EXCL, outer, 0, [&] { page_unlock(vm, pp); }), 0);
+}
+
+TEST_F(PageRace, ADowngradeWakesReaders) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_EXCL);
+  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0, [&] { page_downgrade(vm, pp); }), 0);
+  page_unlock(vm, pp);
+}
+
+TEST_F(PageRace, LosingItsIdentityWakesThoseWhoWaitForAPage) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_EXCL);
+  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0,
+                           [&] { page_destroy(vm, pp, /*dontfree=*/1); }),
+            0);
+  EXPECT_TRUE(PAGE_EXCL(pp)) << "woken although the page is still locked";
+  page_free(vm, pp, 0);
+}
+
+TEST_F(PageRace, RetiringAPageWakesThoseWhoWaitForIt) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_EXCL);
+  page_hashout(vm, pp);
+  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0, [&] { page_lock_delete(vm, pp); }), 0);
+}
+
+TEST_F(PageRace, AStarvingWriterKeepsReadersOutAndGetsThePage) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_SHARED);
+  EXPECT_EQ(lock_and_sleep(vm, pp, SE_EXCL, outer, SE_EXCL_WANTED,
+                           [&] {
+                             EXPECT_EQ(selock(pp), SE_EWANTED | 1);
+                             EXPECT_FALSE(page_trylock(vm, pp, SE_SHARED));
+                             EXPECT_FALSE(page_tryupgrade(vm, pp));
+                             page_unlock(vm, pp);
+                           }),
+            0);
+  EXPECT_FALSE(page_trylock(vm, pp, SE_SHARED)) << "still his turn";
+  EXPECT_TRUE(page_lock(vm, pp, SE_EXCL, nullptr, P_NO_RECLAIM, SE_EXCL_WANTED));
+  page_unlock(vm, pp);
+}
+
+TEST_F(PageRace, AStarvingWriterIsNotRememberedAgainstAWriter) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_EXCL);
+  EXPECT_EQ(lock_and_sleep(vm, pp, SE_EXCL, outer, SE_EXCL_WANTED,
+                           [&] {
+                             EXPECT_EQ(selock(pp), -1);
+                             page_unlock(vm, pp);
+                           }),
+            0);
+  EXPECT_EQ(selock(pp), 0);
+}
+
+TEST_F(PageRace, WritersExcludeEverybodyAndNobodyIsForgotten) {
+  page_t* pp = unlocked_page(0);
+  Guarded<int> value{0};
+  run_together(4, [&](uint32_t cpu) {
+    for (int i = 0; i < kRounds; ++i) {
+      const bool writes = choose(2) == 0;
+      const int flags = writes && cpu == 0 ? SE_EXCL_WANTED : 0;
+      while (!page_lock(vm, pp, writes ? SE_EXCL : SE_SHARED, nullptr, P_NO_RECLAIM, flags)) {
+      }
+      if (writes) {
+        value = value() + 1;
+        if (choose(4) == 0) page_downgrade(vm, pp);
+      } else if (page_tryupgrade(vm, pp)) {
+        value = value() + 1;
+      }
+      (void)value();
+      page_unlock(vm, pp);
+    }
+  });
+  EXPECT_GE(value(), kRounds);
+  EXPECT_EQ(selock(pp), 0);
+}
+
+TEST_F(PageRace, TheIoLockIsHandedOn) {
+  page_t* pp = unlocked_page(0);
+  Guarded<int> value{0};
+  run_together(4, [&](uint32_t) {
+    for (int i = 0; i < kRounds / 4; ++i) {
+      while (!page_lock(vm, pp, SE_SHARED, nullptr, P_NO_RECLAIM)) {
+      }
+      if (choose(2) == 0 || !page_io_trylock(vm, pp)) page_io_lock(vm, pp);
+      value = value() + 1;
+      page_io_unlock(vm, pp);
+      page_io_wait(vm, pp);
+      page_unlock(vm, pp);
+    }
+  });
+  EXPECT_EQ(value(), kRounds);
+}
+
+TEST_F(PageRace, ALookupNeverReturnsAnotherPageThanItWasAskedFor) {
+  // Two identities and pages that keep changing between them: the lock-free probe often hits a page
+  // that has moved on by the time it is locked.
+  run_together(4, [&](uint32_t cpu) {
+    vnode_t* vps[] = {&file, &other};
+    for (int i = 0; i < kRounds; ++i) {
+      vnode_t* vp = vps[choose(2)];
+      const uint64_t off = choose(2) * vm.pagesize;
+      if (cpu == 0) {
+        page_t* pp = new_page_at(vp, off);
+        if (pp == nullptr) pp = page_lookup(vm, vp, off, SE_EXCL);
+        if (pp == nullptr) continue;
+        if (choose(2) == 0) {
+          page_free(vm, pp, 0);
+        } else {
+          page_destroy(vm, pp, 0);
+        }
+        continue;
+      }
+      const se_t se = choose(4) == 0 ? SE_EXCL : SE_SHARED;
+      page_t* pp = choose(2) == 0 ? page_lookup(vm, vp, off, se)
+                                  : page_lookup_nowait(vm, vp, off, se);
+      if (pp == nullptr) continue;
+      HAT_ASSERT(pp->p_vnode.load(std::memory_order_relaxed) == vp);
+      HAT_ASSERT(pp->p_offset.load(std::memory_order_relaxed) == off);
+      HAT_ASSERT(!PP_ISFREE(pp) && (se == SE_EXCL ? PAGE_EXCL(pp) : PAGE_SHARED(pp)));
+      page_release(vm, pp, 0);
+    }
+  });
+}
+
+TEST_F(PageRace, OneOfManyCreatorsWins) {
+  Atomic<int> winners{0};
+  for (int round = 0; round < 200; ++round) {
+    run_together(4, [&](uint32_t) {
+      page_t* ring = page_create_va(vm, &file, 0, vm.pagesize, PG_EXCL | PG_WAIT);
+      if (ring == nullptr) return;
+      winners.fetch_add(1, std::memory_order_relaxed);
+      page_io_unlock(vm, ring);
+      page_t* pp = ring;
+      page_sub(&ring, pp);
+      page_unlock(vm, pp);
+    });
+    page_destroy(vm, lookup(file, 0, SE_EXCL), 0);
+  }
+  EXPECT_EQ(winners.load(std::memory_order_relaxed), 200);
+}
+
+TEST_F(PageRace, CreatorsThatMayWaitAllGetThePageInTurn) {
+  Guarded<int> turns{0};
+  run_together(4, [&](uint32_t) {
+    for (int i = 0; i < 1000; ++i) {
+      page_t* ring = page_create_va(vm, &file, 0, vm.pagesize, PG_WAIT);
+      turns = turns() + 1;
+      page_t* pp = ring;
+      page_sub(&ring, pp);
+      page_io_unlock(vm, pp);
+      switch (choose(3)) {
+        case 0: page_unlock(vm, pp); break;
+        case 1: page_free(vm, pp, 0); break;
+        default: page_destroy(vm, pp, 0);
+      }
+    }
+  });
+  // Every turn was exclusive, though not all on one page_t: a destroyed page loses its place.
+  EXPECT_LE(turns(), 4000);
+  EXPECT_GE(turns(), 1000);
+}
+
+TEST_F(PageRace, WhoMayWaitSleepsUntilMemoryIsFreed) {
+  page_t* ring = page_create_va(vm, &other, 0, 32 * vm.pagesize, PG_EXCL);
+  page_t* first = ring;
+  page_sub(&ring, first);
+  page_io_unlock(vm, first);
+  page_t* created = nullptr;
+  {
+    OnCpu waiter(1, [&] { created = new_page(file, 0, PG_WAIT); });
+    wait_until([&] { return memory_waiters() == 1; });
+    page_free(vm, first, 0);
+  }
+  EXPECT_EQ(created, first);
+  EXPECT_EQ(exists(other, 0), nullptr);
+}
+
+TEST_F(PageRace, APromisedPageIsNotReclaimedAndTheLookupWaits) {
+  page_t* cached = cached_page(file, 0);
+  page_t* ring = page_create_va(vm, &other, 0, 31 * vm.pagesize, PG_EXCL);
+  ASSERT_NE(ring, nullptr);
+  // The last page is as good as ours, but not yet taken.
+  int64_t one = 1;
+  ASSERT_TRUE(vm.freemem_count.compare_exchange_strong(one, 0, std::memory_order_relaxed,
+                                                       std::memory_order_relaxed));
+  page_t* found = nullptr;
+  {
+    OnCpu waiter(1, [&] { found = lookup(file, 0, SE_SHARED); });
+    wait_until([&] { return memory_waiters() == 1; });
+    EXPECT_EQ(selock(cached), 0) << "asleep with the page unlocked";
+    EXPECT_TRUE(PP_ISFREE(cached));
+    page_t* spare = ring->p_prev();
+    page_sub(&ring, spare);
+    page_io_unlock(vm, spare);
+    page_destroy(vm, spare, 0);
+  }
+  EXPECT_EQ(found, cached);
+  page_unlock(vm, found);
+  vm.freemem_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+TEST_F(PageRace, AReservationThatMaySleepIsMetByTheNextUnreserve) {
+  page_resv(vm, 32, KmFlag::kNoSleep);
+  {
+    OnCpu waiter(1, [&] { EXPECT_TRUE(page_resv(vm, 2, KmFlag::kSleep)); });
+    page_unresv(vm, 1);
+    page_unresv(vm, 1);
+  }
+  EXPECT_EQ(availrmem(vm), 0);
+}
+
+TEST_F(PageRace, AWalkOverAVnodeSurvivesPagesThatMoveBlockAndLeave) {
+  vnode_t* vp = &sorted;
+  run_together(4, [&](uint32_t cpu) {
+    for (int i = 0; i < kRounds / 4; ++i) {
+      const uint64_t off = choose(6) * vm.pagesize;
+      if (cpu < 2) {
+        pvn_vplist_dirty(vm, vp, 0, cpu == 0 ? 0 : choose(2) == 0 ? B_INVAL : B_ASYNC | B_FREE);
+      } else {
+        page_t* ring = page_create_va(vm, vp, off, vm.pagesize, PG_WAIT);
+        page_t* pp = ring;
+        page_sub(&ring, pp);
+        vm.mapping_ops().hat_page_setattr(pp, P_MOD);
+        page_io_unlock(vm, pp);
+        page_unlock(vm, pp);
+      }
+    }
+  });
+}
+
+TEST_F(PageRace, LargePagesSmallPagesAndPageTablesShareTheMemory) {
+  run_together(4, [&](uint32_t cpu) {
+    for (int i = 0; i < kRounds / 4; ++i) {
+      const uint64_t off = choose(4) * 4 * vm.pagesize;
+      switch (choose(4)) {
+        case 0:
+          if (page_t* root = page_alloc_large(vm, &file, off, 1)) {
+            choose(2) == 0 ? page_free_pages(vm, root) : page_destroy_pages(vm, root);
+          }
+          break;
+        case 1:
+          if (page_t* pp = page_get_physical(vm, 100 + cpu)) {
+            page_destroy(vm, pp, 0);
+            page_unresv(vm, 1);
+          }
+          break;
+        case 2: {
+          page_t* ring = page_create_va(vm, &file, off, 3 * vm.pagesize, PG_EXCL | PG_WAIT);
+          while (ring != nullptr) {
+            page_t* pp = ring;
+            page_sub(&ring, pp);
+            page_io_unlock(vm, pp);
+            page_free(vm, pp, 0);
+          }
+          break;
+        }
+        default:
+          if (page_t* pp = page_lookup(vm, &file, off, SE_SHARED)) page_release(vm, pp, 0);
+      }
+    }
+  });
+  EXPECT_EQ(availrmem(vm), 32);
+}
+
+}  // namespace
+}  // namespace hatcheck::inline HATCHECK_BACKEND
