@@ -89,7 +89,7 @@ absl::Status check_index(const HatAudit& audit, const Listed& listed) {
   const std::string complaint = index.check_shape();
   if (!complaint.empty()) {
     return complaint.starts_with("invariant ") ? absl::InternalError(complaint)
-                                                     : broken(5, complaint);
+                                               : broken(5, complaint);
   }
   absl::Status status;
   uint64_t indexed = 0;

@@ -37,19 +37,11 @@ void add_permanent(HatAudit& audit, const htable_t* ht) {
   if (facts != audit.table_facts.end()) ++facts->second.permanent;
 }
 
-// Holds that are never dropped: of a hat on its top table, and of the kernel on tables that must not
-// go (hat_boot.h): those of its windows, and those it was booted with, which map its nucleus.
+// Holds that are never dropped: of a hat on its top table, and of the kernel on the tables that it keeps.
 void count_permanent_holds(HatAudit& audit) {
   for (const hat_t* hat : audit.hats) add_permanent(audit, hat->hat_htable());
   for (const htable_t* ht : audit.sys.kmap_tables) add_permanent(audit, ht);
   for (const htable_t* ht : audit.sys.precreated_tables) add_permanent(audit, ht);
-  const MmuGeometry& mmu = audit.sys.mmu();
-  const uintptr_t nucleus = uintptr_t{0} - mmu.pagesize();
-  for (level_t level = 0; level < mmu.max_level(); ++level) {
-    const auto found = audit.by_identity.find(
-        TableKey{audit.sys.kas_hat(), htable_base(audit.sys, nucleus, level), level});
-    if (found != audit.by_identity.end()) add_permanent(audit, found->second);
-  }
 }
 
 absl::Status check_holds(const HatAudit& audit, const htable_t* ht) {

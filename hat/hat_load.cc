@@ -269,4 +269,25 @@ void hat_devload(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, pfn_t pf
   }
 }
 
+MemPte hat_mempte_setup(System& sys, uintptr_t addr) {
+  hat_t* const hat = sys.kas_hat();
+  HAT_ASSERT(addr >= sys.kernelbase, absl::StrFormat("hat_mempte_setup: user address %#x", addr));
+  const LoadScope scope(sys, HAT_LOAD);
+  htable_t* const ht = htable_create(sys, hat, addr, 0, nullptr);
+  const uint32_t entry = htable_va2entry(sys, addr, ht);
+  const x86pte_t pte = x86pte_get(sys, ht, entry);
+  if (PTE_ISVALID(pte)) panic(absl::StrFormat("hat_mempte_setup: %#x has pte %#x", addr, pte));
+  HTABLE_INC(ht);  // keeps the table until hat_mempte_release
+  htable_release(sys, ht);
+  return MemPte{ht, entry};
+}
+
+void hat_mempte_release(System& sys, uintptr_t addr, MemPte mempte) {
+  htable_t* const ht = htable_lookup(sys, sys.kas_hat(), addr, 0);
+  HAT_ASSERT(ht == mempte.ht, absl::StrFormat("hat_mempte_release: %#x has another table", addr));
+  x86pte_inval(sys, ht, mempte.entry, 0);
+  HTABLE_DEC(sys, ht);
+  htable_release(sys, ht);
+}
+
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -96,9 +96,11 @@ class TestWorld {
   }
   // The leader of a level-1 page, each constituent EXCL.
   page_t* new_large_page() {
+    const uint64_t count = page_get_pagecnt(sys.vm, 1);
+    next_page_ = (next_page_ + count - 1) / count * count;
     page_t* const pp = page_alloc_large(sys.vm, &file, next_page_ * sys.vm.pagesize, 1);
     HAT_ASSERT(pp != nullptr);
-    next_page_ += page_get_pagecnt(sys.vm, 1);
+    next_page_ += count;
     pages_.push_back(pp);
     return pp;
   }

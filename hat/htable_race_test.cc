@@ -13,9 +13,9 @@ class RaceScenario : public ScenarioDefaults {
  public:
   static constexpr Bounds kBounds{.iterations = 300};
 
- protected:
   RaceScenario() : world(toy_config()), sys(world.sys), hat(world.new_hat()) {}
 
+ protected:
   // Threads are released together, but a body is shorter than the difference between their starts.
   void meet(uint32_t threads) {
     arrived_.fetch_add(1, std::memory_order_acq_rel);

@@ -193,12 +193,6 @@ TEST_F(HtableWalkTest, getpage_finds_a_large_page) {
 
 // ---- Against the model.
 
-struct Shape {
-  const char* name;
-  SystemConfig config;
-  uint32_t mappings;
-};
-
 class HtableWalkModelTest : public testing::TestWithParam<uint32_t> {};
 
 // Maps small and large pages at random places, then compares walks over random ranges.
@@ -228,7 +222,6 @@ void compare_with_model(const SystemConfig& config, uint32_t seed, uint32_t mapp
     for (const auto& [at, l] : model) {
       if (at < va + mmu.level_size(level) && va < at + mmu.level_size(l)) return false;
     }
-    // A table once made for small pages stays in the way of a large one only while it has entries.
     return !mmu.in_va_hole(va) && va + mmu.level_size(level) <= sys.userlimit;
   };
   for (uint32_t i = 0; i < mappings; ++i) {
@@ -249,7 +242,8 @@ void compare_with_model(const SystemConfig& config, uint32_t seed, uint32_t mapp
     if (from > to) std::swap(from, to);
     std::vector<std::pair<uintptr_t, level_t>> expected;
     for (const auto& [va, level] : model) {
-      if (va + mmu.level_size(level) > from && va < to) expected.emplace_back(va, level);
+      if (from < to && va + mmu.level_size(level) > from && va < to)
+        expected.emplace_back(va, level);
     }
     std::vector<std::pair<uintptr_t, level_t>> found;
     htable_t* ht = nullptr;

@@ -297,7 +297,7 @@ class InvalVsAccess : public ScenarioDefaults {
   static constexpr int kThreads = 4;
   static constexpr const char* kName = "pte_ops/inval_vs_access";
   static constexpr const char* kClaim = "after x86pte_inval nobody uses the old translation";
-  static constexpr Bounds kBounds{.iterations = 20};
+  static constexpr Bounds kBounds{.iterations = 4};
 
   InvalVsAccess() : world_(config_with(kDesign)), hat_(world_.new_hat()) {
     table_ = htable_create(world_.sys, hat_, kVa, 0, nullptr);
@@ -307,7 +307,7 @@ class InvalVsAccess : public ScenarioDefaults {
   void thread(int index) {
     System& sys = world_.sys;
     if (index == 0) {
-      for (int round = 0; round < 200; ++round) {
+      for (int round = 0; round < 100; ++round) {
         x86pte_set(sys, table_, 0, MAKEPTE(pfn_, 0) | kUserLeaf);
         yield();
         x86pte_inval(sys, table_, 0, 0);

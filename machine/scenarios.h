@@ -1,13 +1,16 @@
 // Concurrent scenarios of the machine: cross calls against instructions, walkers against software.
 //
-// Each asserts what must hold in every interleaving. `kRounds` is how often the bodies go round:
-// once or twice is all a model engine needs, real threads want many. Lock classes here: test.outer,
-// outer to the machine's own.
+// Each asserts what must hold in every interleaving. The template parameters say how often the
+// bodies go round: once or twice is all a model engine needs, real threads want many, and more of
+// the short ones than of the long ones, so that they overlap. Lock classes here: test.outer, outer
+// to the machine's own.
 #ifndef HATCHECK_MACHINE_SCENARIOS_H_
 #define HATCHECK_MACHINE_SCENARIOS_H_
 
+#include <array>
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "machine/machine.h"
 #include "machine/toy_space.h"
 #include "platform/platform.h"
@@ -70,8 +73,8 @@ class BlockedTargetIsServiced : public MachineScenario {
   Mutex outer_{kScenarioOuterLock};
 };
 
-// The first CPU changes two words one after the other while all are captured. Others compare them
-// in a section with interrupts off, and read them by two instructions.
+// The first CPU changes two words one after the other while all are captured. The second compares
+// with interrupts off; the third reads them by two instructions.
 template <int kRounds>
 class CapturedCpusStandStill : public MachineScenario {
  public:
@@ -87,16 +90,17 @@ class CapturedCpusStandStill : public MachineScenario {
         machine_.xc_wait_sync(CpuSet::all(kThreads), [this](Core& core) {
           if (core.id() == 0) {
             first_ = first_() + 1;
-            yield();
             machine_.mem().word(page_, 1).fetch_add(1, std::memory_order_relaxed);
+            yield();
             machine_.mem().word(page_, 0).fetch_add(1, std::memory_order_relaxed);
           }
         });
-      } else {
+      } else if (index == 1) {
         machine_.with_core(this_cpu(), [this](Core&) {
           // Guarded on purpose: reading it here is a race unless capture keeps us out.
           HAT_ASSERT(machine_.mem().word(page_, 0).load(std::memory_order_relaxed) == first_());
         });
+      } else {
         const uint64_t one = user(AccessKind::kRead, kVa + 8).value;
         const uint64_t other = user(AccessKind::kRead, kVa).value;
         HAT_ASSERT(other >= one, "an instruction was executed between the two changes");
@@ -137,7 +141,7 @@ class InitiatorsTakeTurns : public MachineScenario {
 
 // What the HAT is built on: clear the PTE, flush whoever is in the set, free the frame, give it out
 // again. CPUs join, use the page and leave meanwhile. The checks of the machine are the judge.
-template <int kRounds, ModVariant kVariant, bool kFlush = true>
+template <int kUnmaps, int kJoins, int kTouches, ModVariant kVariant, bool kFlush = true>
 class UnmapAgainstAccess : public MachineScenario {
  public:
   static constexpr int kThreads = 3;
@@ -152,7 +156,7 @@ class UnmapAgainstAccess : public MachineScenario {
       return;
     }
     Atomic<uint64_t>& pte = space_.word(kVa);
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < kUnmaps; ++round) {
       const x86pte_t old = pte.exchange(0, std::memory_order_seq_cst);
       if (kFlush && (old & (PT_REF | PT_MOD)) != 0) {
         machine_.xc_call(running_.snapshot(), flush);
@@ -167,12 +171,13 @@ class UnmapAgainstAccess : public MachineScenario {
 
  private:
   void use() {
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < kJoins; ++round) {
       running_.add(this_cpu());
       space_.load(this_cpu());
-      user(AccessKind::kRead, kVa);
-      user(AccessKind::kWrite, kVa, 1);
-      user(AccessKind::kRead, kVa);
+      for (int touch = 0; touch < kTouches; ++touch) {
+        user(AccessKind::kRead, kVa);
+        user(AccessKind::kWrite, kVa, 1);
+      }
       running_.del(this_cpu());
       machine_.with_core(this_cpu(), [](Core& core) { core.flush_all(); });
     }
@@ -206,6 +211,7 @@ class CapturedUnmapLosesNoMod : public MachineScenario {
       machine_.xc_wait_sync(CpuSet::all(kThreads), [&pte](Core& core) {
         if (core.id() == 0) {
           pte.store(0, std::memory_order_seq_cst);
+          yield();
         }
         flush(core);
       });
@@ -219,37 +225,63 @@ class CapturedUnmapLosesNoMod : public MachineScenario {
 };
 
 // A walker that wrote REF or MOD with a plain store would undo what software changed between its
-// load and its store: here a bit that is turned over a known, odd number of times.
-template <int kRounds, ModVariant kVariant>
+// load and its store: here a bit that software turns over and expects to find as it left it.
+template <int kFlips, int kWalks, ModVariant kVariant>
 class SoftwareBitsSurviveWalks : public MachineScenario {
  public:
   static constexpr int kThreads = 3;
   static constexpr const char* kName = "machine/software_bits_survive_walks";
   static constexpr const char* kClaim = "REF and MOD are set without touching other bits";
-  static_assert(kRounds % 2 == 1);
 
   SoftwareBitsSurviveWalks() : MachineScenario(kThreads, kVariant) {}
 
   void thread(int index) {
-    Atomic<uint64_t>& leaf = space_.word(kVa, 0);
-    Atomic<uint64_t>& pointer = space_.word(kVa, 1);
-    for (int round = 0; round < kRounds; ++round) {
-      if (index == 0) {
-        for (Atomic<uint64_t>* word : {&leaf, &pointer}) {
-          word->fetch_xor(PT_NOSYNC, std::memory_order_seq_cst);
-          word->fetch_and(~(PT_REF | PT_MOD), std::memory_order_seq_cst);
-        }
-      } else {
-        const AccessKind kind = index == 1 ? AccessKind::kRead : AccessKind::kWrite;
-        HAT_ASSERT(user(AccessKind::kRead, kVa).pfn == page_);
-        HAT_ASSERT(user(kind, kVa).pfn == page_);
-        machine_.with_core(this_cpu(), flush);
+    if (index == 0) {
+      flip();
+      return;
+    }
+    const AccessKind kind = index == 1 ? AccessKind::kRead : AccessKind::kWrite;
+    for (int round = 0; round < kWalks; ++round) {
+      HAT_ASSERT(user(AccessKind::kRead, kVa).pfn == page_);
+      HAT_ASSERT(user(kind, kVa).pfn == page_);
+      machine_.with_core(this_cpu(), flush);
+    }
+  }
+
+ private:
+  void flip() {
+    for (int round = 0; round < kFlips; ++round) {
+      for (const int level : {0, 1}) {
+        Atomic<uint64_t>& word = space_.word(kVa, level);
+        const x86pte_t old = word.fetch_xor(PT_NOSYNC, std::memory_order_seq_cst);
+        HAT_ASSERT(((old & PT_NOSYNC) != 0) == (round % 2 == 1),
+                   "the walker brought back an old PTE");
+        word.fetch_and(~(PT_REF | PT_MOD), std::memory_order_seq_cst);
       }
     }
   }
-  void after() {
-    HAT_ASSERT((space_.pte(kVa) & ~(PT_REF | PT_MOD)) == (MAKEPTE(page_, 0) | kUserRw | PT_NOSYNC));
-    HAT_ASSERT((space_.pte(kVa, 1) & PT_NOSYNC) != 0);
+};
+
+// Each thread writes its own bytes of one word, and must find them as it left them.
+template <int kRounds>
+class NeighbouringBytesSurvive : public MachineScenario {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "machine/neighbouring_bytes_survive";
+  static constexpr const char* kClaim = "a partial write leaves the other bytes of its word alone";
+
+  NeighbouringBytesSurvive() : MachineScenario(kThreads, ModVariant::kRecheck) {}
+
+  void thread(int index) {
+    const uint32_t offset = index == 0 ? 1 : 4;
+    for (int round = 0; round < kRounds; ++round) {
+      const std::array<uint8_t, 3> mine = {static_cast<uint8_t>(round),
+                                           static_cast<uint8_t>(round >> 8), 0xee};
+      machine_.mem().write_bytes(page_, offset, mine);
+      std::array<uint8_t, 3> found;
+      machine_.mem().read_bytes(page_, offset, absl::MakeSpan(found));
+      HAT_ASSERT(found == mine);
+    }
   }
 };
 

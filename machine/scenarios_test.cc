@@ -1,33 +1,35 @@
 // The scenarios of scenarios.h on real threads. A violation ends the process.
 #include "machine/scenarios.h"
 
+#include <string>
+
 #include "gtest/gtest.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
-constexpr int kMany = 1001;
+constexpr ModVariant kRecheck = ModVariant::kRecheck;
+constexpr ModVariant kBlindDirty = ModVariant::kBlindDirty;
 
 template <class S>
 class MachineScenarios : public testing::Test {};
 
-using All =
-    testing::Types<BlockedTargetIsServiced, CapturedCpusStandStill<kMany>,
-                   InitiatorsTakeTurns<kMany>, UnmapAgainstAccess<kMany, ModVariant::kRecheck>,
-                   UnmapAgainstAccess<kMany, ModVariant::kBlindDirty>,
-                   CapturedUnmapLosesNoMod<kMany>,
-                   SoftwareBitsSurviveWalks<kMany, ModVariant::kRecheck>,
-                   SoftwareBitsSurviveWalks<kMany, ModVariant::kBlindDirty>>;
+using All = testing::Types<
+    BlockedTargetIsServiced, CapturedCpusStandStill<1000>, InitiatorsTakeTurns<1000>,
+    UnmapAgainstAccess<3000, 500, 3, kRecheck>, UnmapAgainstAccess<3000, 500, 3, kBlindDirty>,
+    CapturedUnmapLosesNoMod<1000>, SoftwareBitsSurviveWalks<20000, 2000, kRecheck>,
+    SoftwareBitsSurviveWalks<20000, 2000, kBlindDirty>, NeighbouringBytesSurvive<20000>>;
 TYPED_TEST_SUITE(MachineScenarios, All);
 
 TYPED_TEST(MachineScenarios, hold_on_real_threads) {
   EXPECT_TRUE(meets(Expectation::clean(), run_scenario<TypeParam>())) << TypeParam::kName;
 }
 
-// The other way round: without the flush the machine itself must notice.
+// The other way round: without the flush the machine itself must notice. How many iterations that
+// takes depends on how the host schedules; the number is for one on which threads hardly overlap.
 TEST(MachineScenariosNoticed, an_unmap_that_flushes_nobody) {
-  using Forgetful = UnmapAgainstAccess<kMany, ModVariant::kRecheck, false>;
-  const Report report = run_isolated<Forgetful>();
+  using Forgetful = UnmapAgainstAccess<3000, 500, 20, kRecheck, false>;
+  const Report report = run_isolated<Forgetful>({.iterations = 10000});
   EXPECT_TRUE(meets(Expectation::violated(Kind::kPanic), report)) << report.message;
   EXPECT_NE(report.message.find("stale translation (invariant 29)"), std::string::npos)
       << report.message;

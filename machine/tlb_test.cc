@@ -170,6 +170,9 @@ TEST(Psc, a_full_cache_replaces_in_rotation) {
   EXPECT_EQ(tlb.psc_lookup(0 * kLarge).level, 0);
   EXPECT_EQ(tlb.psc_lookup(1 * kLarge).table, 11u);
   EXPECT_EQ(tlb.psc_lookup(2 * kLarge).table, 12u);
+  tlb.psc_insert({3 * kLarge, 1, 13, {}});
+  EXPECT_EQ(tlb.psc_lookup(1 * kLarge).level, 0);
+  EXPECT_EQ(tlb.psc_lookup(2 * kLarge).table, 12u);
 }
 
 TEST(Psc, every_flush_drops_all_of_it) {

@@ -160,8 +160,15 @@ TEST_F(WalkerCheckDeathTest, frames_that_do_not_exist_are_noticed_in_leaves_and_
 TEST_F(WalkerCheckDeathTest, large_pages_are_aligned_and_of_a_size_the_machine_has) {
   space_.set(kVa, MAKEPTE(3, 1) | kUserRw, 1);
   expect_stopped("malformed PTE.* at level 1");
-  space_.set(kVa, MAKEPTE(0, 2) | kUserRw, 2);
-  expect_stopped("malformed PTE.* at level 2");
+
+  Machine tiny({.mmu = {.num_level = 3, .bits_per_level = 1, .max_page_level = 1},
+                .ncpus = 1,
+                .nframes = 16});
+  ToySpace space(tiny, 4);
+  space.load(0);
+  space.set(0, MAKEPTE(0, 2) | kUserRw, 2);
+  EXPECT_EXIT(tiny.access(0, 0, AccessKind::kRead, Privilege::kUser), testing::ExitedWithCode(1),
+              "malformed PTE.* at level 2");
 }
 
 TEST(MachineDeathTest, nonsense_is_refused) {

@@ -94,6 +94,16 @@ bool known(const std::string& name) {
   return std::find(flag_names().begin(), flag_names().end(), name) != flag_names().end();
 }
 
+// Flags are process-wide: an earlier call may have left values. (absl::FlagSaver logs what it
+// does.)
+void reset_flags() {
+  for (const std::string& name : flag_names()) {
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    std::string ignored;
+    flag->ParseFrom(flag->DefaultValue(), &ignored);
+  }
+}
+
 absl::Status read_environment() {
   for (const std::string& name : flag_names()) {
     const std::string variable = absl::StrCat("HATCHECK_", absl::AsciiStrToUpper(name));
@@ -300,8 +310,7 @@ absl::StatusOr<Options> parse_options(int argc, char** argv, bool* exit_now) {
     *exit_now = true;
     return Options{};
   }
-  // Flags are process-wide; each call begins with the defaults and leaves them behind.
-  const absl::FlagSaver defaults;
+  reset_flags();
   absl::Status status = read_environment();
   if (status.ok()) status = read_arguments(args);
   if (!status.ok()) return status;

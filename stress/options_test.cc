@@ -44,12 +44,29 @@ TEST(Options, WithoutFlagsTheDefaultsHoldAndTheOpenOnesAreChosen) {
 }
 
 TEST(Options, EveryFlagReachesItsField) {
-  const auto o = Parse(
-      {"--workload=mix", "--threads=3", "--duration=5s", "--ops=7", "--seed=42", "--hats=9",
-       "--pages=8192", "--index=chain", "--invalidation=captured", "--reserve_owner=thread",
-       "--mod=blind", "--mlist_locks=4", "--hash_locks=8", "--htable_reserve=1",
-       "--hment_reserve=2", "--fail_rate=0.25", "--steal_rate=0.5", "--audit_interval=1s",
-       "--stuck_after=2s", "--json=-", "--evidence=e", "--dump_ops", "--list"});
+  const auto o = Parse({"--workload=mix",
+                        "--threads=3",
+                        "--duration=5s",
+                        "--ops=7",
+                        "--seed=42",
+                        "--hats=9",
+                        "--pages=8192",
+                        "--index=chain",
+                        "--invalidation=captured",
+                        "--reserve_owner=thread",
+                        "--mod=blind",
+                        "--mlist_locks=4",
+                        "--hash_locks=8",
+                        "--htable_reserve=1",
+                        "--hment_reserve=2",
+                        "--fail_rate=0.25",
+                        "--steal_rate=0.5",
+                        "--audit_interval=1s",
+                        "--stuck_after=2s",
+                        "--json=-",
+                        "--evidence=e",
+                        "--dump_ops",
+                        "--list"});
   ASSERT_TRUE(o.ok()) << o.status();
   EXPECT_EQ(o->workload, "mix");
   EXPECT_EQ(o->threads, 3u);
@@ -142,9 +159,8 @@ TEST(CommandLine, ParsingItGivesTheSameOptions) {
   EXPECT_EQ(command_line(*first),
             "--workload=pressure --threads=2 --duration=1m30s --seed=9 --index=chain "
             "--fail_rate=0.1 '--evidence=a b'");
-  const auto second =
-      Parse({"--workload=pressure", "--threads=2", "--duration=1m30s", "--seed=9", "--index=chain",
-             "--fail_rate=0.1", "--evidence=a b", "--json=x"});
+  const auto second = Parse({"--workload=pressure", "--threads=2", "--duration=1m30s", "--seed=9",
+                             "--index=chain", "--fail_rate=0.1", "--evidence=a b", "--json=x"});
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ(option_values(*first), option_values(*second));
 }

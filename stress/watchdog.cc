@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "platform/observe.h"
+#include "stress/signals.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
@@ -76,6 +77,28 @@ Stuck Watchdog::judge(const std::vector<size_t>& late, size_t busy) const {
   }
   return {Kind::kNoProgress,
           absl::StrCat("stuck: no operation has ended for ", how_long, ": ", who)};
+}
+
+TimeLimit::TimeLimit(std::string what, absl::Duration limit) {
+  // A clock cannot count to the end of time.
+  limit = std::min(limit, absl::Hours(24 * 365));
+  const InterruptsBlocked for_the_new_thread;
+  thread_ = std::thread([this, what = std::move(what), limit] {
+    std::unique_lock lock(mutex_);
+    if (!done_cv_.wait_for(lock, absl::ToChronoMilliseconds(limit), [this] { return done_; })) {
+      fail(Kind::kNoProgress, absl::StrCat("stuck: ", what, " has taken ",
+                                           absl::FormatDuration(limit), " and goes on"));
+    }
+  });
+}
+
+TimeLimit::~TimeLimit() {
+  {
+    const std::unique_lock lock(mutex_);
+    done_ = true;
+  }
+  done_cv_.notify_all();
+  thread_.join();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -16,10 +16,13 @@
 #define HATCHECK_STRESS_WATCHDOG_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -69,6 +72,22 @@ class Watchdog {
   absl::Duration watched_;  // time in which somebody looked
   absl::Duration next_deadlock_search_;
   std::optional<absl::Duration> last_look_;
+};
+
+// Fails with "no progress" if its scope takes longer than the limit: for the parts of a program
+// that one thread does alone.
+class TimeLimit {
+ public:
+  TimeLimit(std::string what, absl::Duration limit);
+  ~TimeLimit();
+  TimeLimit(const TimeLimit&) = delete;
+  TimeLimit& operator=(const TimeLimit&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable done_cv_;
+  bool done_ = false;
+  std::thread thread_;
 };
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -160,7 +160,7 @@ std::vector<Workload> make_workloads() {
   const std::vector<WeightedOp> mixed = {
       {"fault", 120},   {"refault", 40}, {"touch", 400}, {"unload", 80}, {"protect", 30},
       {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5}, {"pageunload", 30},
-      {"pagesync", 30}, {"pageout", 15}, {"large", 20},  {"switch", 30}, {"exit", 4},
+      {"pagesync", 30}, {"pageout", 15}, {"large", 4},  {"switch", 30}, {"exit", 4},
       {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},  {"window", 15},
       {"idle", 10},     {"steal", 1},    {"reap", 1}};
   std::vector<Workload> all;
@@ -213,7 +213,7 @@ std::vector<Workload> make_workloads() {
                   {"switch", 60},
                   {"attach", 10},
                   {"detach", 10},
-                  {"large", 10},
+                  {"large", 3},
                   {"devload", 20}},
                  64,
                  32768,
@@ -230,7 +230,7 @@ std::vector<Workload> make_workloads() {
                   {"window", 60},
                   {"idle", 40},
                   {"switch", 20},
-                  {"large", 30},
+                  {"large", 4},
                   {"attach", 5},
                   {"detach", 5},
                   {"fork", 2},

@@ -68,11 +68,13 @@ FaultResult World::load_large(Process& p, const seg_t& seg, uintptr_t va) {
       return FaultResult::kError;
     }
     pages.push_back(pp);
-    // Pages of a group that was broken up are ordinary pages.
-    if (at == 0 && pp->p_szc.load(std::memory_order_relaxed) == 0) {
-      unlock_pages(pages);
-      return load(p, va, {seg.s_vp, seg.offset_of(va)}, AccessKind::kWrite, seg.s_prot, HAT_LOAD);
-    }
+    if (at > 0 || pp->p_szc.load(std::memory_order_relaxed) > 0) continue;
+    // A group that was broken up: ordinary pages. It cannot become a large page again, and be
+    // mapped as one, while we hold its first page.
+    const FaultResult result =
+        load(p, va, {seg.s_vp, seg.offset_of(va)}, AccessKind::kWrite, seg.s_prot, HAT_LOAD);
+    unlock_pages(pages);
+    return result;
   }
   const bool writable = (seg.s_prot & PROT_WRITE_ATTR) != 0;
   for (size_t i = 0; i < pages.size(); ++i) p.shadow.begin(base + i * pagesize);

@@ -12,6 +12,7 @@
 #include "platform/conformance/nondeterminism.h"
 #include "platform/conformance/object_cache.h"
 #include "platform/conformance/rwlock.h"
+#include "platform/conformance/rwlock_misuse.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND::conformance {
 
@@ -20,6 +21,7 @@ template <class F>
 void for_each_scenario(F&& f) {
   MutexScenarios::for_each(f);
   RwLockScenarios::for_each(f);
+  RwLockMisuseScenarios::for_each(f);
   CondVarScenarios::for_each(f);
   AtomicScenarios::for_each(f);
   GuardedScenarios::for_each(f);

@@ -1,0 +1,33 @@
+"""The published defects that lie in vm/ and hat/, and the files that each one's patch changes."""
+
+def _hat(*files):
+    return ("//hat:hat", ["//hat:" + file for file in files])
+
+def _vm(*files):
+    return ("//vm:vm", ["//vm:" + file for file in files])
+
+DEFECTS = {
+    "S01": _hat("htable_link.cc"),
+    "S02": _hat("pte_invalidation_captured.cc"),
+    "S03": _hat("hat_load.cc"),
+    "S04": _hat("hment_reserve.cc"),
+    "S05": _hat("hat_life.cc"),
+    "S06": _hat("htable_alloc.cc"),
+    "S07": _hat("htable_steal.cc"),
+    "S08": _hat("htable_alloc.cc", "htable_steal.cc"),
+    "S08_resv": _vm("page_create.cc"),
+    "S09": _hat("hat_load.cc"),
+    "S10": _hat("htable_steal.cc"),
+    "S11": _hat("hat_unload.cc"),
+    "S12": _hat("htable.cc"),
+    "S13": _hat("htable_link.cc"),
+    "S14": _hat("hat_load.cc"),
+    "S15": _hat("hat_unload.cc"),
+    "S18": _hat("hat_page_refmod.cc"),
+    "S19": _hat("hat_share.cc"),
+    "S20": _hat("htable.cc"),
+    "S21": _hat("hat_load.cc"),
+    "S24": _hat("htable_steal.cc"),
+    "S25": _hat("shootdown.cc"),
+    "S26": _hat("hat_page.cc"),
+}
