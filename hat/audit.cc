@@ -11,7 +11,7 @@ std::string HatAudit::name(const hat_t* hat) const {
 }
 
 std::string HatAudit::name(const htable_t* ht) const {
-  return absl::StrFormat("htable %s va=%#x level=%d", name(ht->ht_hat()), ht->ht_vaddr(),
+  return absl::StrFormat("htable %s va=0x%x level=%d", name(ht->ht_hat()), ht->ht_vaddr(),
                          ht->ht_level());
 }
 

@@ -92,12 +92,22 @@ uint64_t tables_above(const MmuGeometry& mmu, uintptr_t base, uint64_t len, leve
   return tables;
 }
 
+// kmem loads into the heap window while it allocates for a load that is in progress. Such a nested
+// load takes its tables from the reserve, at most one per level. A reserve too small for every CPU
+// to do that at the same time would leave it without: then it must find the tables there.
+bool heap_tables_at_boot(const System& sys) {
+  const uint64_t nested =
+      uint64_t{sys.machine.ncpus()} * static_cast<uint64_t>(sys.mmu().max_level());
+  return sys.config.htable_reserve_amount < nested;
+}
+
 // An upper bound: the windows share some.
 uint32_t boot_tables(const System& sys) {
   const MmuGeometry& mmu = sys.mmu();
   uint64_t tables = 1 + 2 * static_cast<uint64_t>(mmu.max_level());  // nucleus and low mappings
   tables += tables_above(mmu, sys.kmap_addr, sys.kmap_eaddr - sys.kmap_addr, 0);
-  tables += tables_above(mmu, sys.heap_addr, sys.heap_eaddr - sys.heap_addr, mmu.max_level() - 1);
+  tables += tables_above(mmu, sys.heap_addr, sys.heap_eaddr - sys.heap_addr,
+                         heap_tables_at_boot(sys) ? 0 : mmu.max_level() - 1);
   // Memory that does not fill a large page is mapped with smaller ones at the end.
   tables += tables_above(mmu, sys.kpm_vbase, sys.kpm_eaddr - sys.kpm_vbase, mmu.max_page_level);
   tables += static_cast<uint64_t>(mmu.max_page_level);
@@ -114,7 +124,8 @@ void start_cpu(System& sys, CpuId cpu) {
   sys.machine.with_core(cpu, [root](Core& core) { core.load_cr3(root); });
 }
 
-// The mappings that the boot loader left below kernelbase have no records: not hat_unload's business.
+// The mappings that the boot loader left below kernelbase have no records: not hat_unload's
+// business.
 void clear_boot_mappings(System& sys) {
   hat_t* const kas = sys.kas_hat();
   htable_t* ht = nullptr;
@@ -140,20 +151,24 @@ void record_attached(System& sys) {
   }
 }
 
-// One table, with a hold for ever, below each top-level entry of [base, base + len).
-void precreate(System& sys, uintptr_t base, uint64_t len) {
-  const level_t level = sys.mmu().max_level() - 1;
-  const uint64_t span = sys.mmu().level_size(sys.mmu().max_level());
-  const uint64_t first = base & ~(span - 1);
-  for (uint64_t va = first; len != 0 && va - first <= base + len - 1 - first; va += span) {
-    sys.precreated_tables.push_back(htable_create(sys, sys.kas_hat(), va, level, nullptr));
-    if (va + span == 0) break;
+// The tables of a level for [base, base + len), each with a hold for ever.
+void precreate(System& sys, uintptr_t base, uint64_t len, level_t level) {
+  if (len == 0) return;
+  const uint64_t span = sys.mmu().level_size(level + 1);
+  const uintptr_t first = base & ~(span - 1);
+  const uint64_t last_offset = base + (len - 1) - first;
+  for (uint64_t offset = 0; offset <= last_offset; offset += span) {
+    htable_t* const ht = htable_create(sys, sys.kas_hat(), first + offset, level, nullptr);
+    sys.precreated_tables.push_back(ht);
   }
 }
 
 void hat_init_finish(System& sys) {
   record_attached(sys);
-  precreate(sys, sys.kmap_addr, sys.heap_eaddr - sys.kmap_addr);
+  precreate(sys, sys.kmap_addr, sys.heap_eaddr - sys.kmap_addr, sys.mmu().max_level() - 1);
+  if (heap_tables_at_boot(sys)) {
+    precreate(sys, sys.heap_addr, sys.heap_eaddr - sys.heap_addr, 0);
+  }
   hat_kmap_init(sys, sys.kmap_addr, sys.kmap_eaddr - sys.kmap_addr);
   // kpm needs no holds: its mappings stay.
   if (sys.kpm_eaddr != sys.kpm_vbase) {

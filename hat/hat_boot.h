@@ -4,7 +4,8 @@
 //
 //   1  The reserves are filled. Until step 7 tables and mapping records come from there
 //      (System::use_boot_reserve), because kernel memory cannot be had before the kernel is mapped.
-//   2  The "boot loader" builds the first page tables by hand: the kernel's nucleus in the last page of
+//   2  The "boot loader" builds the first page tables by hand: the kernel's nucleus in the last
+//   page of
 //      the address space and, as boot loaders do, a few mappings below kernelbase.
 //   3  htable_attach wraps these tables in htables of the kernel's hat.
 //   4  The mappings below kernelbase go, and with them their tables.
@@ -14,7 +15,8 @@
 //   6  The segkmap window gets its level-0 tables; all of memory is mapped at the kpm window.
 //   7  The reserves stop being the only source; the other CPUs start, on the kernel's hat.
 //
-// Kernel addresses, from kernelbase upwards: segkmap window, kernel heap window, kpm window, nucleus.
+// Kernel addresses, from kernelbase upwards: segkmap window, kernel heap window, kpm window,
+// nucleus.
 //
 // Thread safety: the constructing and destroying thread is alone.
 #ifndef HATCHECK_HAT_HAT_BOOT_H_
@@ -30,8 +32,8 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 // Steps 1 to 7, for System's constructor: machine and page layer are there, the policies are made.
 void hat_boot(System& sys);
 
-// Takes the kernel's hat, its tables and both reserves apart, for System's destructor. Panics if a user
-// hat is left or a CPU is not on the kernel's hat.
+// Takes the kernel's hat, its tables and both reserves apart, for System's destructor. Panics if a
+// user hat is left or a CPU is not on the kernel's hat.
 void hat_shutdown(System& sys);
 
 // Buckets of a hat's hash of tables.

@@ -1,4 +1,5 @@
-// Fixed windows of the kernel: segkmap, whose tables are always there, and kpm, which maps all memory.
+// Fixed windows of the kernel: segkmap, whose tables are always there, and kpm, which maps all
+// memory.
 #include "hat/hat.h"
 #include "hat/htable.h"
 #include "vm/page_cache.h"
@@ -30,8 +31,7 @@ uintptr_t hat_kpm_page2va(System& sys, const page_t* pp) {
 }
 
 page_t* hat_kpm_vaddr2page(System& sys, uintptr_t va) {
-  HAT_ASSERT(va >= sys.kpm_vbase && va < sys.kpm_eaddr,
-             "no kpm address: " + std::to_string(va));
+  HAT_ASSERT(va >= sys.kpm_vbase && va < sys.kpm_eaddr, "no kpm address: " + std::to_string(va));
   return page_numtopp_nolock(sys.vm, (va - sys.kpm_vbase) / sys.mmu().pagesize());
 }
 
@@ -44,9 +44,9 @@ uintptr_t hat_kpm_mapin(System& sys, page_t* pp) {
 void hat_kpm_mapout(System& sys, page_t* pp, uintptr_t va) {
   HAT_ASSERT(PAGE_LOCKED(pp),
              "hat_kpm_mapout: page " + std::to_string(pp->p_pagenum) + " is not locked");
-  HAT_ASSERT(hat_kpm_vaddr2page(sys, va) == pp,
-             "hat_kpm_mapout: va " + std::to_string(va) + " is not of page " +
-                 std::to_string(pp->p_pagenum));
+  HAT_ASSERT(hat_kpm_vaddr2page(sys, va) == pp, "hat_kpm_mapout: va " + std::to_string(va) +
+                                                    " is not of page " +
+                                                    std::to_string(pp->p_pagenum));
 }
 
 void hat_kpm_fault(System& /*sys*/, uintptr_t va) {

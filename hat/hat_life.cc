@@ -1,8 +1,8 @@
 // Life cycle of user hats.
 //
 //   hat_alloc -> on the list of hats, loads and switches allowed, may be HAT_VICTIM of a stealer
-//   hat_free_start -> HAT_FREEING: no CPU runs it, no stealer looks at it; mappings are being removed
-//   hat_free_end -> off the list; nobody touches its tables; tables and hat are freed
+//   hat_free_start -> HAT_FREEING: no CPU runs it, no stealer looks at it; mappings are being
+//   removed hat_free_end -> off the list; nobody touches its tables; tables and hat are freed
 #include "hat/hat.h"
 #include "hat/hat_boot.h"
 #include "hat/htable.h"
@@ -56,12 +56,12 @@ void list_remove(System& sys, hat_t* hat) {
 }
 
 // Threads outside the address space (pageout, a stealer of mapping records) may have taken away its
-// last mapping and be about to drop their hold on the table. All of them raised hat_unmappers before
-// they cleared the PTE, so there are no new ones once every PTE is gone.
+// last mapping and be about to drop their hold on the table. All of them raised hat_unmappers
+// before they cleared the PTE, so there are no new ones once every PTE is gone.
 void wait_for_unmappers(System& sys, hat_t* hat) {
   MutexGuard guard(sys.hat_list_lock);
-  // seq_cst, both: an unmapper lowers the one and then looks at the other. Either we see it lowered,
-  // or it sees us waiting and takes the lock to wake us.
+  // seq_cst, both: an unmapper lowers the one and then looks at the other. Either we see it
+  // lowered, or it sees us waiting and takes the lock to wake us.
   sys.hat_free_waiters.fetch_add(1, std::memory_order_seq_cst);
   while (hat->hat_unmappers.load(std::memory_order_seq_cst) != 0) {
     sys.hat_list_cv.wait(sys.hat_list_lock);
@@ -124,8 +124,9 @@ void hat_free_end(System& sys, hat_t* hat) {
   HAT_ASSERT(has_flag(hat, HAT_FREEING), "invariant 25: hat_free_end without hat_free_start");
   HAT_ASSERT(sys.me().cpu_current_hat.load(std::memory_order_relaxed) != hat,
              "invariant 27: cpu " + std::to_string(this_cpu()) + " frees the hat it runs");
-  HAT_ASSERT(hat->hat_cpus.snapshot().empty(), "invariant 27: freed hat still runs on cpu " +
-                                                   std::to_string(*hat->hat_cpus.snapshot().begin()));
+  HAT_ASSERT(hat->hat_cpus.snapshot().empty(),
+             "invariant 27: freed hat still runs on cpu " +
+                 std::to_string(*hat->hat_cpus.snapshot().begin()));
   {
     MutexGuard guard(sys.hat_list_lock);
     HAT_ASSERT(!has_flag(hat, HAT_VICTIM), "invariant 25: HAT_VICTIM set on an exiting hat");

@@ -34,7 +34,7 @@ class LoadScope {
 uint32_t with_order(uint32_t attr, uint32_t order) { return (attr & ~HAT_ORDER_MASK) | order; }
 
 std::string describe(const htable_t* ht, uint32_t entry, x86pte_t old_pte, x86pte_t new_pte) {
-  return absl::StrFormat("htable va=%#x level=%d entry %u: old pte %#x, new pte %#x",
+  return absl::StrFormat("htable va=0x%x level=%d entry %u: old pte 0x%x, new pte 0x%x",
                          ht->ht_vaddr(), ht->ht_level(), entry, old_pte, new_pte);
 }
 
@@ -62,12 +62,12 @@ void assert_may_load(const System& sys, const hat_t* hat, uintptr_t addr, uint64
   if (hat == sys.kas_hat()) return;
   HAT_ASSERT(AS_LOCK_HELD(hat->hat_as()), "load into a user hat without a_lock");
   HAT_ASSERT(addr < sys.userlimit && len <= sys.userlimit - addr,
-             absl::StrFormat("user load at %#x, %#x bytes", addr, len));
+             absl::StrFormat("user load at 0x%x, 0x%x bytes", addr, len));
 }
 
 void assert_may_map(const page_t* pp) {
   HAT_ASSERT(PAGE_LOCKED(pp) && !PP_ISFREE(pp),
-             absl::StrFormat("load of page %u: p_selock %d, p_state %#x", pp->p_pagenum,
+             absl::StrFormat("load of page %u: p_selock %d, p_state 0x%x", pp->p_pagenum,
                              pp->p_selock.load(std::memory_order_relaxed),
                              pp->p_state.load(std::memory_order_relaxed)));
 }
@@ -141,7 +141,7 @@ x86pte_t hati_mkpte(pfn_t pfn, uint32_t attr, level_t level, uint32_t flags) {
     case HAT_STORECACHING_OK:
       return pte;
     default:
-      panic(absl::StrFormat("hati_mkpte: attributes %#x have no caching order", attr));
+      panic(absl::StrFormat("hati_mkpte: attributes 0x%x have no caching order", attr));
   }
 }
 
@@ -202,7 +202,7 @@ bool hati_load_common(System& sys, hat_t* hat, uintptr_t va, page_t* pp, uint32_
   htable_t* ht = htable_lookup(sys, hat, va, level);
   if (ht == nullptr) ht = htable_create(sys, hat, va, level, nullptr);
   HAT_ASSERT((ht->ht_flags() & HTABLE_SHARED_PFN) == 0,
-             absl::StrFormat("invariant 62: load at %#x into a shared table", va));
+             absl::StrFormat("invariant 62: load at 0x%x into a shared table", va));
 
   if (pp == nullptr || sys.reserve_ownership->nested_load_is_noconsist(sys)) {
     flags |= HAT_LOAD_NOCONSIST;
@@ -224,7 +224,7 @@ void hat_memload(System& sys, hat_t* hat, uintptr_t addr, page_t* pp, uint32_t a
   if (hat == sys.kas_hat() && hat_in_kmap(sys, addr)) {
     hat_kmap_load(sys, addr, pp, attr, flags);
   } else if (!hati_load_common(sys, hat, addr, pp, attr, flags, 0, pp->p_pagenum)) {
-    panic(absl::StrFormat("hat_memload: page %u at %#x: no room", pp->p_pagenum, addr));
+    panic(absl::StrFormat("hat_memload: page %u at 0x%x: no room", pp->p_pagenum, addr));
   }
 }
 
@@ -243,7 +243,7 @@ void hat_memload_array(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, pa
       --level;
     }
     while (!hati_load_common(sys, hat, va, *here, attr, flags, level, (*here)->p_pagenum)) {
-      if (--level < 0) panic(absl::StrFormat("hat_memload_array: no room at %#x", va));
+      if (--level < 0) panic(absl::StrFormat("hat_memload_array: no room at 0x%x", va));
     }
     done += mmu.level_size(level);
   }
@@ -263,7 +263,7 @@ void hat_devload(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, pfn_t pf
     level_t level = dev_level(sys, va, len - done, frame, pp != nullptr);
     // hati_load_common makes mappings without a page off-list.
     while (!hati_load_common(sys, hat, va, pp, a, flags, level, frame)) {
-      if (--level < 0) panic(absl::StrFormat("hat_devload: no room at %#x", va));
+      if (--level < 0) panic(absl::StrFormat("hat_devload: no room at 0x%x", va));
     }
     done += mmu.level_size(level);
   }
@@ -271,12 +271,12 @@ void hat_devload(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, pfn_t pf
 
 MemPte hat_mempte_setup(System& sys, uintptr_t addr) {
   hat_t* const hat = sys.kas_hat();
-  HAT_ASSERT(addr >= sys.kernelbase, absl::StrFormat("hat_mempte_setup: user address %#x", addr));
+  HAT_ASSERT(addr >= sys.kernelbase, absl::StrFormat("hat_mempte_setup: user address 0x%x", addr));
   const LoadScope scope(sys, HAT_LOAD);
   htable_t* const ht = htable_create(sys, hat, addr, 0, nullptr);
   const uint32_t entry = htable_va2entry(sys, addr, ht);
   const x86pte_t pte = x86pte_get(sys, ht, entry);
-  if (PTE_ISVALID(pte)) panic(absl::StrFormat("hat_mempte_setup: %#x has pte %#x", addr, pte));
+  if (PTE_ISVALID(pte)) panic(absl::StrFormat("hat_mempte_setup: 0x%x has pte 0x%x", addr, pte));
   HTABLE_INC(ht);  // keeps the table until hat_mempte_release
   htable_release(sys, ht);
   return MemPte{ht, entry};
@@ -284,7 +284,7 @@ MemPte hat_mempte_setup(System& sys, uintptr_t addr) {
 
 void hat_mempte_release(System& sys, uintptr_t addr, MemPte mempte) {
   htable_t* const ht = htable_lookup(sys, sys.kas_hat(), addr, 0);
-  HAT_ASSERT(ht == mempte.ht, absl::StrFormat("hat_mempte_release: %#x has another table", addr));
+  HAT_ASSERT(ht == mempte.ht, absl::StrFormat("hat_mempte_release: 0x%x has another table", addr));
   x86pte_inval(sys, ht, mempte.entry, 0);
   HTABLE_DEC(sys, ht);
   htable_release(sys, ht);

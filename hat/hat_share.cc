@@ -123,7 +123,7 @@ level_t copy_locked(const Sharing& share, const Source& source, uintptr_t dest, 
   const uint32_t attr = attributes_of(source.pte, source.ht->ht_level());
   while (!hati_load_common(share.sys, share.hat, dest, nullptr, attr,
                            HAT_LOAD_LOCK | HAT_LOAD_NOCONSIST, level, pfn)) {
-    if (--level < 0) panic(absl::StrFormat("hat_share: no room at %#x", dest));
+    if (--level < 0) panic(absl::StrFormat("hat_share: no room at 0x%x", dest));
   }
   return level;
 }

@@ -68,7 +68,7 @@ x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, x86pte_t pte, pa
     const pfn_t pfn = PTE2PFN(pte, level);
     page_t* const pp = page_numtopp_nolock(sys.vm, pfn);
     HAT_ASSERT(pp != nullptr || pte_is_noconsist(pte),
-               absl::StrFormat("htable va=%#x level=%d entry %u: no page for pte %#x",
+               absl::StrFormat("htable va=0x%x level=%d entry %u: no page for pte 0x%x",
                                ht->ht_vaddr(), level, entry, pte));
     // An off-list entry of memory takes the mlist too: meanwhile the same page may have been mapped
     // here on-list, and x86pte_inval compares frames only.
@@ -89,7 +89,7 @@ x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, x86pte_t pte, pa
 }
 
 void hat_kmap_unload(System& sys, uintptr_t addr, uint64_t len, uint32_t flags) {
-  HAT_ASSERT(len <= sys.kmap_eaddr - addr, absl::StrFormat("unload at %#x leaves segkmap", addr));
+  HAT_ASSERT(len <= sys.kmap_eaddr - addr, absl::StrFormat("unload at 0x%x leaves segkmap", addr));
   for (uint64_t done = 0; done < len; done += sys.mmu().pagesize()) {
     htable_t* const ht = hat_kmap_table(sys, addr + done);
     const uint32_t entry = htable_va2entry(sys, addr + done, ht);
@@ -154,7 +154,7 @@ void hat_unload_callback(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, 
     const x86pte_t pte = htable_walk(sys, hat, &ht, &va, eaddr);
     if (ht == nullptr) break;
     if (va < addr) {
-      panic(absl::StrFormat("hat_unload_callback: %#x is inside the page at %#x", addr, va));
+      panic(absl::StrFormat("hat_unload_callback: 0x%x is inside the page at 0x%x", addr, va));
     }
     const level_t level = ht->ht_level();
     hat_pte_unmap(sys, ht, htable_va2entry(sys, va, ht), flags, pte);
@@ -175,7 +175,7 @@ void hat_unlock(System& sys, hat_t* hat, uintptr_t addr, uint64_t len) {
     if (ht == nullptr) break;
     // Relaxed: the caller's own locks are among those counted.
     if (ht->ht_lock_cnt.load(std::memory_order_relaxed) < 1) {
-      panic(absl::StrFormat("invariant 22: hat_unlock at %#x: htable va=%#x has ht_lock_cnt %d", va,
+      panic(absl::StrFormat("invariant 22: hat_unlock at 0x%x: htable va=0x%x has ht_lock_cnt %d", va,
                             ht->ht_vaddr(), ht->ht_lock_cnt.load(std::memory_order_relaxed)));
     }
     HTABLE_LOCK_DEC(sys, ht);

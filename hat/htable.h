@@ -1,9 +1,9 @@
 // Page table objects: lookup, holds, creation, release.
 //
-// Htables of a hat are in its hash by (vaddr, level); a chain is protected by one of 128 mutexes shared
-// by all hats (class htable, place 12). ht_busy counts holds: one per thread's pointer, per child table,
-// per sharer. A table goes when the last hold is dropped while it has no valid entry; dropping it drops
-// the hold it owned on its parent, and so on upwards.
+// Htables of a hat are in its hash by (vaddr, level); a chain is protected by one of 128 mutexes
+// shared by all hats (class htable, place 12). ht_busy counts holds: one per thread's pointer, per
+// child table, per sharer. A table goes when the last hold is dropped while it has no valid entry;
+// dropping it drops the hold it owned on its parent, and so on upwards.
 //
 //   13/14  ht_busy == linked children + sharers + permanent holds (+ threads' holds)
 //   15     no hashed table has busy 0 and valid 0, except tables kept on purpose
@@ -20,7 +20,8 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// Bucket of (hat, va, level): (va>>21)+(va>>28)+level+(hat>>4), masked (shifts follow the geometry).
+// Bucket of (hat, va, level): (va>>21)+(va>>28)+level+(hat>>4), masked (shifts follow the
+// geometry).
 uint32_t htable_hash(System& sys, const hat_t* hat, uintptr_t va, level_t level);
 // The mutex of a bucket number of any hat.
 Mutex& htable_mutex_of(System& sys, uint32_t bucket);
@@ -40,23 +41,24 @@ uintptr_t NEXT_ENTRY_VA(System& sys, uintptr_t va, level_t level);
 // The table with a hold on it, or nullptr. No htable mutex held.
 htable_t* htable_lookup(System& sys, hat_t* hat, uintptr_t va, level_t level);
 
-// Adds a hold. Legal only when the table cannot go away meanwhile: the caller has a hold, or the mlist
-// of a page mapped by it.
+// Adds a hold. Legal only when the table cannot go away meanwhile: the caller has a hold, or the
+// mlist of a page mapped by it.
 void htable_acquire(System& sys, htable_t* ht);
 
-// Drops a hold; frees the table, then its parents, as far as they have become empty and unheld. No HAT
-// mutex held, no mlist in particular.
+// Drops a hold; frees the table, then its parents, as far as they have become empty and unheld. No
+// HAT mutex held, no mlist in particular.
 void htable_release(System& sys, htable_t* ht);
 
-// The table at `level` covering va, created with all its parents if missing; returns with a hold. If
-// shared is given, the new table reuses its frame (and takes a hold on it). Loses gracefully against
-// concurrent creators. No HAT mutex held; holds may be.
+// The table at `level` covering va, created with all its parents if missing; returns with a hold.
+// If shared is given, the new table reuses its frame (and takes a hold on it). Loses gracefully
+// against concurrent creators. No HAT mutex held; holds may be.
 htable_t* htable_create(System& sys, hat_t* hat, uintptr_t va, level_t level, htable_t* shared);
 
-// Boot: wraps an existing hardware table found in a frame, and everything below it, in htables from the
-// reserve; table frames are claimed SHARED. Each table counts its valid entries, owns a hold on its
-// parent and has one hold of its own, for ever; only tables that end below kernelbase give theirs up
-// at once, so that they go when their last mapping does. Returns nullptr if such a table was empty.
+// Boot: wraps an existing hardware table found in a frame, and everything below it, in htables from
+// the reserve; table frames are claimed SHARED. Each table counts its valid entries, owns a hold on
+// its parent and has one hold of its own, for ever; only tables that end below kernelbase give
+// theirs up at once, so that they go when their last mapping does. Returns nullptr if such a table
+// was empty.
 htable_t* htable_attach(System& sys, hat_t* hat, uintptr_t va, level_t level, htable_t* above,
                         pfn_t frame);
 

@@ -1,8 +1,8 @@
-// Where htables and their frames come from, and where they go: kmem, the per-hat cache of empty tables,
-// the reserve, the page layer.
+// Where htables and their frames come from, and where they go: kmem, the per-hat cache of empty
+// tables, the reserve, the page layer.
 //
-// Owns htable_reserve_mutex (class htable_reserve, place 22, leaf); uses each hat's hat_mutex (place 20,
-// leaf) for its cache.
+// Owns htable_reserve_mutex (class htable_reserve, place 22, leaf); uses each hat's hat_mutex
+// (place 20, leaf) for its cache.
 //
 //   18  an htable is in exactly one of: private, hashed, a hat's cache, the reserve, a stolen list
 //   19  a cached table has a frame and no valid entry
@@ -28,11 +28,13 @@ pfn_t ptable_alloc(System& sys, uintptr_t seed);
 void ptable_free(System& sys, pfn_t pfn);
 
 // A private table for (hat, va, level): busy 1, counts 0, own zeroed frame unless shared is given.
-// Never nullptr (panics when all means fail). May steal. No HAT mutex held; holds on parents may be.
+// Never nullptr (panics when all means fail). May steal. No HAT mutex held; holds on parents may
+// be.
 htable_t* htable_alloc(System& sys, hat_t* hat, uintptr_t va, level_t level, htable_t* shared);
 
-// Disposes of an unreachable table: the hat's cache if it may be cached, else frame to the page layer and
-// htable to the reserve or kmem. A table whose ht_hat is null (stolen) is never cached. No HAT mutex.
+// Disposes of an unreachable table: the hat's cache if it may be cached, else frame to the page
+// layer and htable to the reserve or kmem. A table whose ht_hat is null (stolen) is never cached.
+// No HAT mutex.
 void htable_free(System& sys, htable_t* ht);
 
 void htable_put_reserve(System& sys, htable_t* ht);
@@ -40,8 +42,8 @@ htable_t* htable_get_reserve(System& sys);
 void htable_initial_reserve(System& sys, uint32_t count);
 void htable_adjust_reserve(System& sys);
 
-// Empties the hat's cache. For an exiting hat also frees every table, whatever its counts: the caller
-// is then the only user of the hat, and hat_unshare has taken out every shared table.
+// Empties the hat's cache. For an exiting hat also frees every table, whatever its counts: the
+// caller is then the only user of the hat, and hat_unshare has taken out every shared table.
 void htable_purge_hat(System& sys, hat_t* hat);
 
 // Internal to htable_*.cc.

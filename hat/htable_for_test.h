@@ -4,10 +4,8 @@
 
 #include <cstdint>
 #include <deque>
-#include <set>
 #include <vector>
 
-#include "gtest/gtest.h"
 #include "hat/audit.h"
 #include "hat/hat.h"
 #include "hat/hat_page.h"

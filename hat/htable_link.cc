@@ -17,8 +17,8 @@ bool bucket_held(System& sys, const htable_t* ht) {
 
 [[noreturn]] void bad_entry(const char* what, const htable_t* higher, uintptr_t vaddr,
                             x86pte_t found, x86pte_t wanted) {
-  panic(std::string(what) + ": table at level " + std::to_string(higher->ht_level()) +
-        ", va " + std::to_string(vaddr) + ": found PTE " + std::to_string(found) + ", wanted " +
+  panic(std::string(what) + ": table at level " + std::to_string(higher->ht_level()) + ", va " +
+        std::to_string(vaddr) + ": found PTE " + std::to_string(found) + ", wanted " +
         std::to_string(wanted));
 }
 

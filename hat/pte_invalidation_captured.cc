@@ -1,8 +1,9 @@
 // Invalidation inside a captured cross call.
 //
-// While the entry is cleared, every CPU that runs the hat is captured: it executes nothing, so it can
-// neither cache the entry anew nor write through a cached one. Each flushes before it goes on. A CPU that
-// does not run the hat yet is kept from joining by hat_switch_mutex, until the entry is gone.
+// While the entry is cleared, every CPU that runs the hat is captured: it executes nothing, so it
+// can neither cache the entry anew nor write through a cached one. Each flushes before it goes on.
+// A CPU that does not run the hat yet is kept from joining by hat_switch_mutex, until the entry is
+// gone.
 #include "hat/htable.h"
 #include "hat/pte_invalidation.h"
 #include "hat/shootdown.h"
@@ -12,8 +13,8 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
 bool is_shared(const hat_t* hat) {
-  // Relaxed: set before the first mapping that a sharer can see, and never cleared. Who unloads that
-  // mapping was ordered after its load by the page's mlist.
+  // Relaxed: set before the first mapping that a sharer can see, and never cleared. Who unloads
+  // that mapping was ordered after its load by the page's mlist.
   return (hat->hat_flags.load(std::memory_order_relaxed) & HAT_SHARED) != 0;
 }
 
@@ -24,8 +25,8 @@ struct Target {
   Atomic<x86pte_t>& pte;
 };
 
-// Clears and flushes on the CPUs given. va is DEMAP_ALL_ADDR if the CPUs may know the page under other
-// addresses.
+// Clears and flushes on the CPUs given. va is DEMAP_ALL_ADDR if the CPUs may know the page under
+// other addresses.
 x86pte_t clear_captured(System& sys, const Target& target, const CpuSet& cpus, uintptr_t va) {
   const level_t level = target.ht->ht_level();
   const CpuId self = this_cpu();
@@ -78,7 +79,8 @@ class CapturedInvalidation final : public PteInvalidation {
       cpus.add(this_cpu());
       found = clear_captured(sys, target, cpus, va);
     }
-    // The hat may have become shared since we chose the CPUs, and a sharer may have cached the entry.
+    // The hat may have become shared since we chose the CPUs, and a sharer may have cached the
+    // entry.
     if (is_shared(hat)) hat_tlb_inval(sys, hat, va);
     return found;
   }

@@ -1,7 +1,8 @@
 // Page table entries: read, install, change, take away.
 //
-// Every loop here is a compare-and-swap loop for one reason: the hardware may set REF or MOD between
-// the look and the swap. The value swapped out is then the last the hardware wrote, so no bit is lost.
+// Every loop here is a compare-and-swap loop for one reason: the hardware may set REF or MOD
+// between the look and the swap. The value swapped out is then the last the hardware wrote, so no
+// bit is lost.
 #include "hat/pte_ops.h"
 
 #include "hat/htable.h"
@@ -13,9 +14,9 @@ namespace {
 
 constexpr x86pte_t kRefMod = PT_REF | PT_MOD;
 
-// After a downgrade of a clean writable entry: a CPU whose TLB still allowed writing may have set MOD
-// until the flush was complete. The page is modified then, and the mapping must stay writable, or a
-// caller that meant "not modified, so write-protect" would have lost the modification. Returns
+// After a downgrade of a clean writable entry: a CPU whose TLB still allowed writing may have set
+// MOD until the flush was complete. The page is modified then, and the mapping must stay writable,
+// or a caller that meant "not modified, so write-protect" would have lost the modification. Returns
 // the entry as it is now, or `done` if nothing of the kind happened.
 x86pte_t undo_if_written(Atomic<x86pte_t>& pte, x86pte_t done) {
   x86pte_t now = pte.load(std::memory_order_acquire);
@@ -29,8 +30,8 @@ x86pte_t undo_if_written(Atomic<x86pte_t>& pte, x86pte_t done) {
 }
 
 std::string describe_entry(const htable_t* ht, uint32_t entry) {
-  return "htable va=" + std::to_string(ht->ht_vaddr()) + " level=" +
-         std::to_string(ht->ht_level()) + " entry=" + std::to_string(entry);
+  return "htable va=" + std::to_string(ht->ht_vaddr()) +
+         " level=" + std::to_string(ht->ht_level()) + " entry=" + std::to_string(entry);
 }
 
 }  // namespace
@@ -78,8 +79,7 @@ x86pte_t x86pte_set(System& sys, htable_t* ht, uint32_t entry, x86pte_t new_pte)
   return prev;
 }
 
-x86pte_t x86pte_cas(System& sys, htable_t* ht, uint32_t entry, x86pte_t expect,
-                    x86pte_t new_pte) {
+x86pte_t x86pte_cas(System& sys, htable_t* ht, uint32_t entry, x86pte_t expect, x86pte_t new_pte) {
   x86pte_t found = expect;
   // Linking publishes the zeroed table below; unlinking is followed by a shootdown.
   x86pte_access(sys, ht, entry)

@@ -1,7 +1,8 @@
-// Reserves by recursion depth: a load that runs inside another load of the same thread may use them.
+// Reserves by recursion depth: a load that runs inside another load of the same thread may use
+// them.
 //
-// Nothing is shared between threads, so nobody ever waits; any number of threads may be drawing on the
-// reserves at once.
+// Nothing is shared between threads, so nobody ever waits; any number of threads may be drawing on
+// the reserves at once.
 #include "hat/reserve_ownership.h"
 #include "hat/system.h"
 

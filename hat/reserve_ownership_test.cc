@@ -118,7 +118,8 @@ class OneOwner : public ScenarioDefaults {
  public:
   static constexpr int kThreads = 4;
   static constexpr const char* kName = "reserve_ownership/one_owner";
-  static constexpr const char* kClaim = "at most one thread owns the reserves, and it gives them up";
+  static constexpr const char* kClaim =
+      "at most one thread owns the reserves, and it gives them up";
   static constexpr Bounds kBounds{.iterations = 30};
 
   OneOwner() : world_(config_with(ReserveDesign::kThread)) {}

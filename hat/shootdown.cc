@@ -50,8 +50,8 @@ void hati_demap_func(System& sys, Core& core, hat_t* hat, uintptr_t va) {
 
 void hat_tlb_inval(System& sys, hat_t* hat, uintptr_t va) {
   // Relaxed: FREEING is set when no CPU runs the hat any more and none will; missing it costs a
-  // useless flush. SHARED is set before the first mapping that a sharer can see, and whoever removes
-  // that mapping is ordered after its load by the mlist or by the PTE itself.
+  // useless flush. SHARED is set before the first mapping that a sharer can see, and whoever
+  // removes that mapping is ordered after its load by the mlist or by the PTE itself.
   const uint32_t flags = hat->hat_flags.load(std::memory_order_relaxed);
   if ((flags & HAT_FREEING) != 0) return;
   if ((flags & HAT_SHARED) != 0) {

@@ -250,8 +250,8 @@ TEST_F(Shootdown, LinkingOverAPagePanics) {
   EXPECT_DEATH(htable_create(sys(), a, 0, 0, nullptr), "link_ptp");
 }
 
-// An idle CPU wakes, uses a kernel page and idles again, while another unmaps and remaps the page. Each
-// unmapping begins a new life of the frame: a stale use makes the machine panic.
+// An idle CPU wakes, uses a kernel page and idles again, while another unmaps and remaps the page.
+// Each unmapping begins a new life of the frame: a stale use makes the machine panic.
 class IdleVsKernelUnmap : public ScenarioDefaults {
  public:
   static constexpr int kThreads = 3;
@@ -267,7 +267,7 @@ class IdleVsKernelUnmap : public ScenarioDefaults {
       page_t* const page = world_.new_page();
       for (int round = 0; round < 100; ++round) {
         hat_memload(sys, sys.kas_hat(), va_, page, PROT_READ_ATTR | PROT_WRITE_ATTR, HAT_LOAD);
-        yield();
+        if (choose(4) == 0) yield();
         hat_unload(sys, sys.kas_hat(), va_, sys.mmu().pagesize(), HAT_UNLOAD);
         sys.machine.mem().set_kind(page->p_pagenum, FrameKind::kData);
       }
@@ -276,7 +276,7 @@ class IdleVsKernelUnmap : public ScenarioDefaults {
     }
     while (stop_.load(std::memory_order_relaxed) == 0) {
       tlb_going_idle(sys);
-      yield();
+      if (choose(4) == 0) yield();
       tlb_service(sys);
       for (int i = 0; i < 3; ++i) {
         sys.machine.access(this_cpu(), va_, AccessKind::kRead, Privilege::kKernel);

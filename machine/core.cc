@@ -42,6 +42,11 @@ Tlb& Core::tlb() {
   return tlb_;
 }
 
+bool Core::captured() const {
+  gate_.assert_held();
+  return captured_();
+}
+
 CoreStats Core::stats() const {
   gate_.assert_held();
   CoreStats stats;

@@ -63,6 +63,9 @@ class Core {
 
   Tlb& tlb();
 
+  // Whether a capturing cross call keeps this core from executing anything.
+  bool captured() const;
+
  private:
   friend class Machine;
   friend class Walker;

@@ -40,6 +40,14 @@ TEST(CrossCall, xc_wait_sync_runs_on_the_caller_first_whether_it_is_in_the_set_o
   EXPECT_EQ(order_of_xc_wait_sync(machine, {}), std::vector<CpuId>{2});
 }
 
+TEST(CrossCall, a_cpu_is_captured_until_it_has_run_the_function) {
+  Machine machine({.ncpus = 4, .nframes = 16});
+  const auto captured = [](Core& core) { EXPECT_TRUE(core.captured()) << core.id(); };
+  const auto free = [](Core& core) { EXPECT_FALSE(core.captured()) << core.id(); };
+  machine.xc_wait_sync({0, 1, 3}, captured);
+  machine.xc_call(CpuSet::all(4), free);
+}
+
 TEST(CrossCall, everybody_is_let_go_after_a_capture) {
   Machine machine({.ncpus = 4, .nframes = 64});
   ToySpace space(machine);

@@ -187,6 +187,7 @@ TEST(MachineDeathTest, a_core_is_not_usable_outside_of_its_gate) {
   EXPECT_EXIT(leaked->load_cr3(1), testing::ExitedWithCode(1), "machine.core");
   EXPECT_EXIT(leaked->flush_all(), testing::ExitedWithCode(1), "machine.core");
   EXPECT_EXIT(leaked->cr3(), testing::ExitedWithCode(1), "machine.core");
+  EXPECT_EXIT(leaked->captured(), testing::ExitedWithCode(1), "machine.core");
   EXPECT_EXIT(leaked->tlb(), testing::ExitedWithCode(1), "machine.core");
 }
 

@@ -263,6 +263,8 @@ class DowngradeWakesSleepingReaders : public ConformanceScenario<2> {
     if (index == 0) {
       lock_.enter(RwMode::kWriter);
       step_.reach(1);
+      // Right for any timing; on real threads this lets the reader fall asleep first, often.
+      if (choose(2) == 0) delay();
       lock_.downgrade();
       step_.await(2);
       lock_.exit();

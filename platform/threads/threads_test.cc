@@ -231,6 +231,7 @@ struct Item {
 // Threads on CPUs and two unbound threads, which all claim to be CPU 0, exchange objects.
 TEST(ObjectCacheMemory, IsSharedByBoundAndUnboundThreads) {
   constexpr uint64_t kThreads = 4;
+  constexpr int kRounds = kTsan || kAsan ? 3000 : 100'000;  // the threads must overlap
   ObjectCache<Item> cache("item");
   std::vector<std::thread> threads;
   Atomic<Item*> mailbox;
@@ -239,7 +240,7 @@ TEST(ObjectCacheMemory, IsSharedByBoundAndUnboundThreads) {
       std::optional<CpuBinding> binding;
       if (t <= kThreads / 2) binding.emplace(static_cast<CpuId>(t - 1));
       std::vector<Item*> mine;
-      for (int i = 0; i < 3000; ++i) {
+      for (int i = 0; i < kRounds; ++i) {
         Item* item = cache.alloc(KmFlag::kSleep);
         item->owner = t;
         mine.push_back(item);
@@ -273,6 +274,19 @@ TEST(ObjectCacheMemory, AWriteAfterFreeIsFoundWhenTheCacheEnds) {
         item->owner = 1;
       },
       ExitedWithCode(kExitViolated), "use after free: byte 0 of a freed object of cache 'item'");
+}
+
+TEST(ObjectCacheMemory, AWriteAfterFreeInAMagazineIsFoundToo) {
+  if (kTsan || kAsan) GTEST_SKIP() << "a sanitizer reports the write itself";
+  EXPECT_EXIT(
+      {
+        const CpuBinding binding(2);
+        ObjectCache<Item> cache("item");
+        Item* item = cache.alloc(KmFlag::kSleep);
+        cache.free(item);
+        item->pad[0] = 1;
+      },
+      ExitedWithCode(kExitViolated), "use after free: byte 8 of a freed object of cache 'item'");
 }
 
 TEST(ObjectCacheMemory, ALeakIsReportedWithThePlaceOfTheAllocation) {
