@@ -28,7 +28,8 @@ absl::Status check_leaf(const HatAudit& audit, const htable_t* ht, uint32_t entr
   return absl::OkStatus();
 }
 
-// Invariant 16 from above: a pointer leads to a child. That the child hangs here was seen from below.
+// Invariant 16 from above: a pointer leads to a child. That the child hangs here was seen from
+// below.
 absl::Status check_pointer(const HatAudit& audit, const htable_t* ht, uint32_t entry,
                            x86pte_t pte) {
   const TableKey child{ht->ht_hat(), audit.entry_va(ht, entry), ht->ht_level() - 1};

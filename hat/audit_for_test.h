@@ -1,7 +1,7 @@
 // Common to the tests of the audit: a system with one of everything, and ways to damage it.
 //
-// The tests prove that no check of the audit is vacuous: each damages one thing in a sound system and
-// expects the audit to name exactly that invariant, the object and the field.
+// The tests prove that no check of the audit is vacuous: each damages one thing in a sound system
+// and expects the audit to name exactly that invariant, the object and the field.
 #ifndef HATCHECK_HAT_AUDIT_FOR_TEST_H_
 #define HATCHECK_HAT_AUDIT_FOR_TEST_H_
 

@@ -1,9 +1,10 @@
 // What the parts of the audit share: the facts gathered so far, and how a broken invariant is told.
 //
-// Each part adds to the facts and relies on those of the parts before it, in the order of audit.h: only
-// pointers that an earlier part has vouched for are followed without a check.
+// Each part adds to the facts and relies on those of the parts before it, in the order of audit.h:
+// only pointers that an earlier part has vouched for are followed without a check.
 //
-// Included by audit*.cc and hat_dump.cc only. All loads of atomics are relaxed: the system is quiescent.
+// Included by audit*.cc and hat_dump.cc only. All loads of atomics are relaxed: the system is
+// quiescent.
 #ifndef HATCHECK_HAT_AUDIT_INTERNAL_H_
 #define HATCHECK_HAT_AUDIT_INTERNAL_H_
 
@@ -61,8 +62,8 @@ struct HatAudit {
     return sys.machine.mem().word(ht->ht_pfn(), entry).load(kQuiescent);
   }
   bool is_kernel(const htable_t* ht) const { return ht->ht_hat() == sys.kas_hat(); }
-  // Number of entries that are the table's own: in a user's top table the upper ones are copies of the
-  // kernel's.
+  // Number of entries that are the table's own: in a user's top table the upper ones are copies of
+  // the kernel's.
   uint32_t own_entries(const htable_t* ht) const;
   // First address that an entry maps (htable_e2va without its assertions).
   uintptr_t entry_va(const htable_t* ht, uint32_t entry) const;

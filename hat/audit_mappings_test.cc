@@ -155,7 +155,8 @@ TEST_F(AuditTest, Invariant34NamesAMappingWithWrongPrivilege) {
   const uintptr_t va = sys().kmap_addr;
   hat_memload(sys(), sys().kas_hat(), va, off_list_, PROT_READ_ATTR, HAT_LOAD_NOCONSIST);
   htable_t* const kmap = hat_kmap_table(sys(), va);
-  const std::string what = absl::StrFormat("invariant 34: htable hat=0 va=0x%x level=0 entry 0", va);
+  const std::string what =
+      absl::StrFormat("invariant 34: htable hat=0 va=0x%x level=0 entry 0", va);
   {
     Damage damage(word(kmap, 0), pte(kmap, 0) | PT_USER);
     expect_broken(what);

@@ -63,8 +63,8 @@ Place walk_to(const HatAudit& audit, pfn_t root, uintptr_t va, level_t level) {
 
 absl::Status check_tlb_entry(const HatAudit& audit, CpuId cpu, pfn_t root, const TlbEntry& entry) {
   const Place place = walk_to(audit, root, entry.va, entry.level);
-  const std::string what =
-      absl::StrFormat("cpu %d TLB va=0x%x level=%d pte=0x%x", cpu, entry.va, entry.level, entry.pte);
+  const std::string what = absl::StrFormat("cpu %d TLB va=0x%x level=%d pte=0x%x", cpu, entry.va,
+                                           entry.level, entry.pte);
   if (!PTE_ISVALID(entry.pte) || (entry.pte & PT_REF) == 0) {
     return broken(31, what, ": cached without PT_REF");
   }
@@ -95,10 +95,10 @@ absl::Status check_psc_entry(const HatAudit& audit, CpuId cpu, pfn_t root, const
       PTE2PFN(place.pte, entry.level) == entry.table) {
     return absl::OkStatus();
   }
-  return broken(29, absl::StrFormat("cpu %d paging structures va=0x%x level=%d", cpu, entry.va,
-                                    entry.level),
-                ": stale pointer to frame ", entry.table, ", the tables have 0x",
-                absl::Hex(place.exists ? place.pte : 0));
+  return broken(
+      29, absl::StrFormat("cpu %d paging structures va=0x%x level=%d", cpu, entry.va, entry.level),
+      ": stale pointer to frame ", entry.table, ", the tables have 0x",
+      absl::Hex(place.exists ? place.pte : 0));
 }
 
 absl::Status check_caches(HatAudit& audit, CpuId cpu) {

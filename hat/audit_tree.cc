@@ -37,7 +37,8 @@ void add_permanent(HatAudit& audit, const htable_t* ht) {
   if (facts != audit.table_facts.end()) ++facts->second.permanent;
 }
 
-// Holds that are never dropped: of a hat on its top table, and of the kernel on the tables that it keeps.
+// Holds that are never dropped: of a hat on its top table, and of the kernel on the tables that it
+// keeps.
 void count_permanent_holds(HatAudit& audit) {
   for (const hat_t* hat : audit.hats) add_permanent(audit, hat->hat_htable());
   for (const htable_t* ht : audit.sys.kmap_tables) add_permanent(audit, ht);

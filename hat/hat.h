@@ -1,9 +1,9 @@
 // The HAT's public calls: life cycle, loading, unloading, attributes, probes, sharing.
 //
-// User hats: the caller holds the address space's a_lock as said at each group. Pages given to a load are
-// locked (p_selock, any mode) and not free. No HAT mutex may be held on entry to any of these, and none
-// is held on exit. Addresses are page aligned unless said otherwise; lengths are multiples of the page
-// size, in bytes.
+// User hats: the caller holds the address space's a_lock as said at each group. Pages given to a
+// load are locked (p_selock, any mode) and not free. No HAT mutex may be held on entry to any of
+// these, and none is held on exit. Addresses are page aligned unless said otherwise; lengths are
+// multiples of the page size, in bytes.
 #ifndef HATCHECK_HAT_HAT_H_
 #define HATCHECK_HAT_HAT_H_
 
@@ -18,11 +18,11 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 
 // ---- Life cycle (hat_life.cc). a_lock held as writer.
 
-// A new hat for as, with its top table and the kernel's top-level entries. Sets as->a_hat's owner only:
-// the caller stores the result.
+// A new hat for as, with its top table and the kernel's top-level entries. Sets as->a_hat's owner
+// only: the caller stores the result.
 hat_t* hat_alloc(System& sys, as_t* as);
-// The address space goes: waits until no stealer works on the hat, then marks it HAT_FREEING. Nothing
-// may run on it any more. After this, unmap everything, then hat_free_end.
+// The address space goes: waits until no stealer works on the hat, then marks it HAT_FREEING.
+// Nothing may run on it any more. After this, unmap everything, then hat_free_end.
 void hat_free_start(System& sys, hat_t* hat);
 // Waits for threads that still touch its tables, frees all of them and the hat.
 void hat_free_end(System& sys, hat_t* hat);
@@ -31,7 +31,8 @@ void hat_enter(hat_t* hat, Where where = Where::here());
 void hat_exit(hat_t* hat, Where where = Where::here());
 
 void hat_swapin(System& sys, hat_t* hat);
-// Unloads every user mapping of a table that has no locks, then the cache of empty tables. a_lock held.
+// Unloads every user mapping of a table that has no locks, then the cache of empty tables. a_lock
+// held.
 void hat_swapout(System& sys, hat_t* hat);
 // Copying translations at fork is not worth its while; both succeed and do nothing.
 int hat_dup(System& sys, hat_t* parent, hat_t* child, uintptr_t addr, uint64_t len, uint32_t flag);
@@ -48,8 +49,8 @@ void hat_memload_array(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, pa
 // Maps frames, memory or not. Frames that are not memory are always off-list.
 void hat_devload(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, pfn_t pfn, uint32_t attr,
                  uint32_t flags);
-// 32-bit and crash-dump helper: prepares a page table entry of the kernel at addr to be set by hand,
-// counting it as valid. Returns the table's frame and entry.
+// 32-bit and crash-dump helper: prepares a page table entry of the kernel at addr to be set by
+// hand, counting it as valid. Returns the table's frame and entry.
 struct MemPte {
   htable_t* ht;
   uint32_t entry;
@@ -97,7 +98,8 @@ void hat_unshare(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, uint32_t
 // Creates and keeps the level-0 tables of the segkmap window (boot).
 void hat_kmap_init(System& sys, uintptr_t base, uint64_t len);
 bool hat_in_kmap(const System& sys, uintptr_t va);
-// The table that maps va, an address of the segkmap window. It is there for ever: no hold is needed.
+// The table that maps va, an address of the segkmap window. It is there for ever: no hold is
+// needed.
 htable_t* hat_kmap_table(const System& sys, uintptr_t va);
 uintptr_t hat_kpm_page2va(System& sys, const page_t* pp);
 page_t* hat_kpm_vaddr2page(System& sys, uintptr_t va);

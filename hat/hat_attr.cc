@@ -36,9 +36,9 @@ x86pte_t changed(x86pte_t pte, uint32_t attr, Change how) {
   return pte;
 }
 
-// Calls visit(ht, entry, pte, pp) for each on-list mapping of memory in the range, with pp's mlist held.
-// The entry was read before the mlist was taken; if visit finds that it has changed since then it
-// returns false, and the walk looks at the same address again.
+// Calls visit(ht, entry, pte, pp) for each on-list mapping of memory in the range, with pp's mlist
+// held. The entry was read before the mlist was taken; if visit finds that it has changed since
+// then it returns false, and the walk looks at the same address again.
 template <class Visit>
 void for_each_listed(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, Visit visit) {
   HAT_ASSERT(hat == sys.kas_hat() || AS_LOCK_HELD(hat->hat_as()),
@@ -65,13 +65,11 @@ void for_each_listed(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, Visi
 
 void hat_updateattr(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, uint32_t attr,
                     Change how) {
-  for_each_listed(sys, hat, addr, len,
-                  [&](htable_t* ht, uint32_t entry, x86pte_t pte, page_t* pp) {
-                    const x86pte_t wanted = changed(pte, attr, how);
-                    x86pte_t found;
-                    return wanted == pte ||
-                           hati_update_pte(sys, pp, ht, entry, pte, wanted, &found);
-                  });
+  for_each_listed(sys, hat, addr, len, [&](htable_t* ht, uint32_t entry, x86pte_t pte, page_t* pp) {
+    const x86pte_t wanted = changed(pte, attr, how);
+    x86pte_t found;
+    return wanted == pte || hati_update_pte(sys, pp, ht, entry, pte, wanted, &found);
+  });
 }
 
 // A valid leaf as it was a moment ago; pte 0 if there is none.
@@ -115,22 +113,21 @@ void hat_chgprot(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, uint32_t
 
 void hat_sync(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, uint32_t flags) {
   const bool zero = (flags & HAT_SYNC_ZERORM) != 0;
-  for_each_listed(
-      sys, hat, addr, len, [&](htable_t* ht, uint32_t entry, x86pte_t pte, page_t* pp) {
-        // Nothing to collect, and nothing to clear either: such entries keep both bits.
-        if (pte_is_nosync(pte)) return true;
-        // A shared table belongs to its source: through us it is read only (invariant 62).
-        if (zero && (pte & kRefMod) != 0 && (ht->ht_flags() & HTABLE_SHARED_PFN) == 0) {
-          x86pte_t found;
-          return hati_update_pte(sys, pp, ht, entry, pte, pte & ~kRefMod, &found);
-        }
-        // Under the mlist an entry that still is what was read cannot be unmapped. The hardware may
-        // add bits at any time; those that matter now are in pte or will be found next time.
-        const x86pte_t now = x86pte_get(sys, ht, entry);
-        if (!PTE_EQUIV(now, pte)) return false;
-        hati_sync_pte_to_page(sys, pp, now, ht->ht_level());
-        return true;
-      });
+  for_each_listed(sys, hat, addr, len, [&](htable_t* ht, uint32_t entry, x86pte_t pte, page_t* pp) {
+    // Nothing to collect, and nothing to clear either: such entries keep both bits.
+    if (pte_is_nosync(pte)) return true;
+    // A shared table belongs to its source: through us it is read only (invariant 62).
+    if (zero && (pte & kRefMod) != 0 && (ht->ht_flags() & HTABLE_SHARED_PFN) == 0) {
+      x86pte_t found;
+      return hati_update_pte(sys, pp, ht, entry, pte, pte & ~kRefMod, &found);
+    }
+    // Under the mlist an entry that still is what was read cannot be unmapped. The hardware may
+    // add bits at any time; those that matter now are in pte or will be found next time.
+    const x86pte_t now = x86pte_get(sys, ht, entry);
+    if (!PTE_EQUIV(now, pte)) return false;
+    hati_sync_pte_to_page(sys, pp, now, ht->ht_level());
+    return true;
+  });
 }
 
 bool hat_probe(System& sys, hat_t* hat, uintptr_t addr) {

@@ -25,8 +25,8 @@ void dump_table(const HatAudit& audit, const htable_t* ht, std::string* out) {
   for (uint32_t entry = 0; entry < audit.sys.mmu().ptes_per_table(); ++entry) {
     const x86pte_t pte = audit.pte(ht, entry);
     if (pte == 0) continue;
-    absl::StrAppendFormat(out, "    %3u va %#018x pte %#018x%s\n", entry,
-                          audit.entry_va(ht, entry), pte,
+    absl::StrAppendFormat(out, "    %3u va %#018x pte %#018x%s\n", entry, audit.entry_va(ht, entry),
+                          pte,
                           PTE_ISPTP(pte, ht->ht_level()) ? " table"
                           : PTE_ISVALID(pte)             ? ""
                                                          : " invalid");
@@ -70,8 +70,8 @@ std::string hat_dump(System& sys) {
     dump_hat(audit, hat, &out);
   }
   absl::StrAppend(&out, "htable_reserve ", sys.htable_reserve.count.load(kQuiescent),
-                  ", hment_reserve ", sys.hment_reserve.count.load(kQuiescent),
-                  ", active_ptables ", sys.active_ptables.load(kQuiescent), "\n");
+                  ", hment_reserve ", sys.hment_reserve.count.load(kQuiescent), ", active_ptables ",
+                  sys.active_ptables.load(kQuiescent), "\n");
   return out;
 }
 

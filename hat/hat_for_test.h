@@ -1,5 +1,5 @@
-// Common to the tests of loading, unloading, attributes, sharing and the audit: programs that run on
-// address spaces, and an audit at the end of every test.
+// Common to the tests of loading, unloading, attributes, sharing and the audit: programs that run
+// on address spaces, and an audit at the end of every test.
 #ifndef HATCHECK_HAT_HAT_FOR_TEST_H_
 #define HATCHECK_HAT_HAT_FOR_TEST_H_
 
@@ -53,8 +53,7 @@ class HatTest : public ::testing::Test {
   // What a user program of hat on the CPU reads at va; nothing if it faults.
   std::optional<uint64_t> read(uintptr_t va, hat_t* hat = nullptr, CpuId cpu = 0) {
     run_on(cpu, hat != nullptr ? hat : hat_);
-    const AccessResult result =
-        sys().machine.access(cpu, va, AccessKind::kRead, Privilege::kUser);
+    const AccessResult result = sys().machine.access(cpu, va, AccessKind::kRead, Privilege::kUser);
     return result.ok ? std::optional<uint64_t>(result.value) : std::nullopt;
   }
   bool write(uintptr_t va, uint64_t value, hat_t* hat = nullptr, CpuId cpu = 0) {
@@ -94,8 +93,7 @@ class HatTest : public ::testing::Test {
     ReaderGuard guard(hat->hat_as()->a_lock);
     hat_memload_array(sys(), hat, va, pages.size() * pagesize(), pages.data(), kReadWrite, flags);
   }
-  void unload(uintptr_t va, uint64_t pages = 1, uint32_t flags = HAT_UNLOAD,
-              hat_t* hat = nullptr) {
+  void unload(uintptr_t va, uint64_t pages = 1, uint32_t flags = HAT_UNLOAD, hat_t* hat = nullptr) {
     hat = hat != nullptr ? hat : hat_;
     ReaderGuard guard(hat->hat_as()->a_lock);
     hat_unload(sys(), hat, va, pages * pagesize(), flags);

@@ -12,8 +12,7 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
 // Bits in which a valid entry may differ from the one that replaces it, besides the frame.
-constexpr x86pte_t kMayChange =
-    PT_NX | PT_WRITABLE | PT_WRITETHRU | PT_NOCACHE | PT_REF | PT_MOD;
+constexpr x86pte_t kMayChange = PT_NX | PT_WRITABLE | PT_WRITETHRU | PT_NOCACHE | PT_REF | PT_MOD;
 
 // For the duration of one load the thread is one level deeper, which decides who may draw on the
 // reserves. Entered before any table is held: the thread design may sleep here.
@@ -42,8 +41,7 @@ std::string describe(const htable_t* ht, uint32_t entry, x86pte_t old_pte, x86pt
 void check_remap(System& sys, const htable_t* ht, uint32_t entry, x86pte_t old_pte,
                  x86pte_t new_pte, uint32_t flags) {
   const level_t level = ht->ht_level();
-  HAT_ASSERT(PTE_ISPAGE(old_pte, level),
-             "invariant 36: " + describe(ht, entry, old_pte, new_pte));
+  HAT_ASSERT(PTE_ISPAGE(old_pte, level), "invariant 36: " + describe(ht, entry, old_pte, new_pte));
   const pfn_t old_pfn = PTE2PFN(old_pte, level);
   const pfn_t new_pfn = PTE2PFN(new_pte, level);
   if (old_pfn != new_pfn &&
@@ -95,9 +93,9 @@ bool is_large_run(const MmuGeometry& mmu, page_t* const* pages, level_t level) {
   return true;
 }
 
-// Largest page size for the start of a run of frames without page structures: by alignment and length;
-// consistent mappings of memory also need the page itself to be that large, or the page's unloader
-// would not find them.
+// Largest page size for the start of a run of frames without page structures: by alignment and
+// length; consistent mappings of memory also need the page itself to be that large, or the page's
+// unloader would not find them.
 level_t dev_level(System& sys, uintptr_t va, uint64_t len, pfn_t pfn, bool consistent) {
   const MmuGeometry& mmu = sys.mmu();
   for (level_t level = mmu.max_page_level; level > 0; --level) {
@@ -147,6 +145,7 @@ x86pte_t hati_mkpte(pfn_t pfn, uint32_t attr, level_t level, uint32_t flags) {
 
 bool hati_pte_map(System& sys, htable_t* ht, uint32_t entry, page_t* pp, x86pte_t pte,
                   uint32_t flags) {
+  HAT_ASSERT(ht->ht_busy.load(std::memory_order_relaxed) > 0, "invariant 13: map without a hold");
   hat_t* const hat = ht->ht_hat();
   const bool on_list = pp != nullptr && !pte_is_noconsist(pte);
   const bool locked = (flags & HAT_LOAD_LOCK) != 0 && hat != sys.kas_hat();

@@ -123,7 +123,7 @@ TEST_F(HatLoad, UnlockedPagesAndAddressSpacesAreRefused) {
 
 TEST_F(HatLoad, KernelMappingsAreGlobalAndNotForUsers) {
   page_t* const pp = page_with(8);
-  const uintptr_t va = sys().heap_eaddr - pagesize();
+  const uintptr_t va = sys().heap_eaddr;  // in none of the windows
   hat_memload(sys(), sys().kas_hat(), va, pp, kReadWrite, HAT_LOAD_LOCK);
   EXPECT_EQ(pte_at(va, sys().kas_hat()) & (PT_GLOBAL | PT_USER), PT_GLOBAL);
   EXPECT_EQ(locks(world_.find(sys().kas_hat(), va, 0)), 0) << "kernel locks are not counted";
@@ -264,7 +264,7 @@ TEST_F(HatLoad, LoadingWithShareMarksTheHat) {
 }
 
 TEST_F(HatLoad, AHandMadeKernelEntryKeepsItsTable) {
-  const uintptr_t va = sys().heap_eaddr - pagesize();
+  const uintptr_t va = sys().heap_eaddr;  // in none of the windows
   ASSERT_FALSE(world_.exists(sys().kas_hat(), va, 0));
   const MemPte mempte = hat_mempte_setup(sys(), va);
   EXPECT_EQ(valid(mempte.ht), 1);
@@ -303,13 +303,9 @@ class HatLoadNestedByDepth : public HatLoadNested {
   HatLoadNestedByDepth() : HatLoadNested(ReserveDesign::kDepth) {}
 };
 
-TEST_F(HatLoadNestedByThread, MappingsAreOffList) {
-  EXPECT_NE(nested_load() & PT_NOCONSIST, 0u);
-}
+TEST_F(HatLoadNestedByThread, MappingsAreOffList) { EXPECT_NE(nested_load() & PT_NOCONSIST, 0u); }
 
-TEST_F(HatLoadNestedByDepth, MappingsAreOnList) {
-  EXPECT_EQ(nested_load() & PT_NOCONSIST, 0u);
-}
+TEST_F(HatLoadNestedByDepth, MappingsAreOnList) { EXPECT_EQ(nested_load() & PT_NOCONSIST, 0u); }
 
 }  // namespace
 }  // namespace hatcheck::inline HATCHECK_BACKEND

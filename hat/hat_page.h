@@ -1,4 +1,5 @@
-// What the HAT does for a page rather than for an address: unload, sync, reference and modified bits.
+// What the HAT does for a page rather than for an address: unload, sync, reference and modified
+// bits.
 #ifndef HATCHECK_HAT_HAT_PAGE_H_
 #define HATCHECK_HAT_HAT_PAGE_H_
 
@@ -9,49 +10,50 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// Removes every mapping of pp, at its own and at larger sizes. p_selock EXCL held. force is accepted and
-// ignored. Always succeeds (0).
+// Removes every mapping of pp, at its own and at larger sizes. p_selock EXCL held. force is
+// accepted and ignored. Always succeeds (0).
 int hat_pageunload(System& sys, page_t* pp, uint32_t force = HAT_FORCE_PGUNLOAD);
 
-// Breaks pp's large page into small ones: unloads large mappings, then lowers p_szc of the constituents
-// from the highest frame down, the root last. p_selock EXCL on all constituents, page_szc mutex held by
-// this call.
+// Breaks pp's large page into small ones: unloads large mappings, then lowers p_szc of the
+// constituents from the highest frame down, the root last. p_selock EXCL on all constituents,
+// page_szc mutex held by this call.
 void hat_page_demote(System& sys, page_t* pp);
 
 // REF and MOD of all mappings into p_nrm; returns p_nrm & (P_REF|P_MOD|P_RO). Page locked. With
-// HAT_SYNC_ZERORM the mappings' bits are cleared, p_nrm's are not. Mappings loaded HAT_NOSYNC keep both.
+// HAT_SYNC_ZERORM the mappings' bits are cleared, p_nrm's are not. Mappings loaded HAT_NOSYNC keep
+// both.
 uint32_t hat_pagesync(System& sys, page_t* pp, uint32_t flags);
 
 // Number of mappings; not a snapshot.
 uint32_t hat_page_getshare(System& sys, page_t* pp);
 bool hat_page_is_mapped(System& sys, page_t* pp);
 
-// Sets bits of p_nrm. P_MOD on a VMODSORT vnode moves the page to the tail of the vnode's list, under
-// that vnode's mutex (vph, place 31). May be called under an mlist.
+// Sets bits of p_nrm. P_MOD on a VMODSORT vnode moves the page to the tail of the vnode's list,
+// under that vnode's mutex (vph, place 31). May be called under an mlist.
 void hat_page_setattr(System& sys, page_t* pp, uint32_t bits);
-// Clears bits of p_nrm. P_MOD on a VMODSORT vnode also takes WRITABLE from every mapping, so that the next
-// write faults. Caller owns the page's I/O lock or has it EXCL; no mlist held.
+// Clears bits of p_nrm. P_MOD on a VMODSORT vnode also takes WRITABLE from every mapping, so that
+// the next write faults. Caller owns the page's I/O lock or has it EXCL; no mlist held.
 void hat_page_clrattr(System& sys, page_t* pp, uint32_t bits);
 // Unlocked, advisory.
 uint32_t hat_page_getattr(const page_t* pp, uint32_t bits);
 
 // Internal to hat_*.cc and hment_reserve.cc.
 
-// Takes the mapping (ht, entry) of pp away from another address space. pp's mlist held on entry, mapping
-// present; the mlist is released on exit. Returns the hment to free, nullptr if embedded. Keeps the hat
-// from being freed (hat_unmappers) until the table's hold is dropped.
+// Takes the mapping (ht, entry) of pp away from another address space. pp's mlist held on entry,
+// mapping present; the mlist is released on exit. Returns the hment to free, nullptr if embedded.
+// Keeps the hat from being freed (hat_unmappers) until the table's hold is dropped.
 hment_t* hati_page_unmap(System& sys, page_t* pp, htable_t* ht, uint32_t entry);
 
 // ORs REF and MOD of a PTE into p_nrm of each 4K constituent. mlist held.
 void hati_sync_pte_to_page(System& sys, page_t* pp, x86pte_t pte, level_t level);
 
-// Replaces expected by new_pte at (ht, entry), keeping REF/MOD that would be lost in p_nrm. mlist of pp
-// held. True if done; else *found is what is there now.
+// Replaces expected by new_pte at (ht, entry), keeping REF/MOD that would be lost in p_nrm. mlist
+// of pp held. True if done; else *found is what is there now.
 bool hati_update_pte(System& sys, page_t* pp, htable_t* ht, uint32_t entry, x86pte_t expected,
                      x86pte_t new_pte, x86pte_t* found);
 
-// Unmaps one entry of ht (held), whatever happens to it meanwhile; old_pte is what the caller saw. No
-// mlist, no htable mutex held. Drops HAT_LOAD_LOCK with HAT_UNLOAD_UNLOCK.
+// Unmaps one entry of ht (held), whatever happens to it meanwhile; old_pte is what the caller saw.
+// No mlist, no htable mutex held. Drops HAT_LOAD_LOCK with HAT_UNLOAD_UNLOCK.
 void hat_pte_unmap(System& sys, htable_t* ht, uint32_t entry, uint32_t flags, x86pte_t old_pte);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -1,9 +1,10 @@
 // Sharing page tables between address spaces (ISM, and DISM, whose pages are not locked in memory).
 //
-// A source hat holds the segment once. A sharer's table of the same shape does not get a frame of its
-// own: its parent's pointer entry leads to the source's frame (HTABLE_SHARED_PFN). Its ht_valid_cnt is
-// a snapshot of the source's and only says that the table is in use. What cannot be shared as a table
-// (ends of the range, addresses that are not aligned alike) is mapped page by page.
+// A source hat holds the segment once. A sharer's table of the same shape does not get a frame of
+// its own: its parent's pointer entry leads to the source's frame (HTABLE_SHARED_PFN). Its
+// ht_valid_cnt is a snapshot of the source's and only says that the table is in use. What cannot be
+// shared as a table (ends of the range, addresses that are not aligned alike) is mapped page by
+// page.
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
@@ -43,8 +44,8 @@ bool table_can_be_shared(const Sharing& share, const Source& source) {
   const MmuGeometry& mmu = share.sys.mmu();
   const level_t level = source.ht->ht_level();
   if (level == mmu.max_level() || (source.unlocked && level > 0)) return false;
-  // Into a gap of a shared upper table a new table could be linked for either hat, and would appear in
-  // the other. Relaxed: a hint; tables of locked segments do not change.
+  // Into a gap of a shared upper table a new table could be linked for either hat, and would appear
+  // in the other. Relaxed: a hint; tables of locked segments do not change.
   if (level > 0 && source.ht->ht_valid_cnt.load(std::memory_order_relaxed) <
                        static_cast<int32_t>(mmu.ptes_per_table())) {
     return false;
@@ -68,8 +69,8 @@ bool share_table(const Sharing& share, htable_t* src_ht) {
     htable_release(sys, ht);
     return false;
   }
-  // A source without entries leaves 0, and the release below takes the table away again. Relaxed: our
-  // hold keeps everybody from concluding anything from the count.
+  // A source without entries leaves 0, and the release below takes the table away again. Relaxed:
+  // our hold keeps everybody from concluding anything from the count.
   const int32_t now = src_ht->ht_valid_cnt.load(std::memory_order_relaxed);
   const int32_t before = ht->ht_valid_cnt.exchange(now, std::memory_order_relaxed);
   share.hat->hat_ism_pgcnt.fetch_add(
@@ -90,15 +91,15 @@ uint32_t attributes_of(x86pte_t pte, level_t level) {
   return attr | ((pte & pat) != 0 ? HAT_MERGING_OK : HAT_STRICTORDER);
 }
 
-// Maps one page of an unlocked segment, if it can be had at once: else the sharer will fault for it.
-// The page is on-list, so that its unloader finds the copy.
+// Maps one page of an unlocked segment, if it can be had at once: else the sharer will fault for
+// it. The page is on-list, so that its unloader finds the copy.
 void copy_unlocked(const Sharing& share, const Source& source, uintptr_t dest, pfn_t pfn) {
   System& sys = share.sys;
   page_t* const pp = page_numtopp_nolock(sys.vm, pfn);
   if (pp == nullptr || pte_is_noconsist(source.pte)) return;
   if (page_trylock(sys.vm, pp, SE_SHARED) == 0) return;
-  // The walk's word for the frame is old: it may have been freed and be somebody else's page by now. If
-  // the source maps it even though we hold the page, it is the right one and will stay.
+  // The walk's word for the frame is old: it may have been freed and be somebody else's page by
+  // now. If the source maps it even though we hold the page, it is the right one and will stay.
   const uint32_t entry = htable_va2entry(sys, source.va, source.ht);
   const x86pte_t now = x86pte_get(sys, source.ht, entry);
   if (PTE_EQUIV(now, source.pte)) {
@@ -116,8 +117,7 @@ level_t copy_locked(const Sharing& share, const Source& source, uintptr_t dest, 
   const MmuGeometry& mmu = share.sys.mmu();
   level_t level = source.ht->ht_level();
   while (level > 0 && ((dest & mmu.level_offset(level)) != 0 ||
-                       (pfn & (mmu.level_frames(level) - 1)) != 0 ||
-                       len < mmu.level_size(level))) {
+                       (pfn & (mmu.level_frames(level) - 1)) != 0 || len < mmu.level_size(level))) {
     --level;
   }
   const uint32_t attr = attributes_of(source.pte, source.ht->ht_level());
@@ -134,8 +134,7 @@ void copy_mapping(const Sharing& share, const Source& source) {
   System& sys = share.sys;
   const MmuGeometry& mmu = sys.mmu();
   const level_t src_level = source.ht->ht_level();
-  const uintptr_t end =
-      std::min(source.va + mmu.level_size(src_level), share.src_addr + share.len);
+  const uintptr_t end = std::min(source.va + mmu.level_size(src_level), share.src_addr + share.len);
   uintptr_t va = std::max(source.va, share.src_addr);
   while (va < end) {
     const uintptr_t dest = share.dest_of(va);
@@ -155,8 +154,8 @@ void copy_mapping(const Sharing& share, const Source& source) {
 
 // Stops sharing the table ht (held; the hold is dropped). The TLBs still know its mappings.
 void unshare_table(System& sys, htable_t* ht) {
-  // With nothing valid the last release takes the table away, pointer entry and hold on the source's
-  // table included. Relaxed: see share_table.
+  // With nothing valid the last release takes the table away, pointer entry and hold on the
+  // source's table included. Relaxed: see share_table.
   const int32_t before = ht->ht_valid_cnt.exchange(0, std::memory_order_relaxed);
   ht->ht_hat()->hat_ism_pgcnt.fetch_sub(
       before * static_cast<int64_t>(sys.mmu().level_frames(ht->ht_level())),
@@ -204,8 +203,8 @@ int hat_share(System& sys, hat_t* hat, uintptr_t addr, hat_t* src_hat, uintptr_t
   HAT_ASSERT(AS_LOCK_HELD(hat->hat_as()), "hat_share without a_lock");
   HAT_ASSERT(static_cast<int>(ismszc) <= mmu.max_page_level);
   HAT_ASSERT(((addr | src_addr | len) & mmu.level_offset(0)) == 0);
-  // Unless unloads through the source reach every CPU, its tables cannot be shared. Relaxed: the flag
-  // was set by the loads that the caller waited for.
+  // Unless unloads through the source reach every CPU, its tables cannot be shared. Relaxed: the
+  // flag was set by the loads that the caller waited for.
   if ((src_hat->hat_flags.load(std::memory_order_relaxed) & HAT_SHARED) == 0) return 0;
 
   const Sharing share{sys, hat, addr, src_addr, len};
@@ -236,9 +235,9 @@ void hat_unshare(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, uint32_t
   bool unshared = false;
   for (uintptr_t va = addr; va < eaddr;) va = unshare_at(sys, hat, va, &unshared);
 
-  // One flush for all of them. Until now our CPUs could still reach the pages; none can have been freed
-  // meanwhile, because an unload through the source flushes all CPUs (HAT_SHARED).
-  // Relaxed: only the caller sets FREEING for this hat.
+  // One flush for all of them. Until now our CPUs could still reach the pages; none can have been
+  // freed meanwhile, because an unload through the source flushes all CPUs (HAT_SHARED). Relaxed:
+  // only the caller sets FREEING for this hat.
   if (unshared && (hat->hat_flags.load(std::memory_order_relaxed) & HAT_FREEING) == 0) {
     hat_tlb_inval(sys, hat, DEMAP_ALL_ADDR);
   }

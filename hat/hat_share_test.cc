@@ -28,8 +28,7 @@ class HatShare : public HatTest {
     std::vector<page_t*> leaders;
     for (uint64_t i = 0; i < count; ++i) {
       page_t* const large = world_.new_large_page();
-      load_array(page_va(first + 4 * i), run_of(large, 4), HAT_LOAD_SHARE | HAT_LOAD_LOCK,
-                 source_);
+      load_array(page_va(first + 4 * i), run_of(large, 4), HAT_LOAD_SHARE | HAT_LOAD_LOCK, source_);
       leaders.push_back(large);
     }
     return leaders;

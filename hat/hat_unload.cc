@@ -57,11 +57,11 @@ class RangeCollector {
 };
 
 // Clears the entry and keeps what was in it. If it was on a page's list (*ppp set then) the page's
-// mlist is still held on return, because the record has to go with the entry. Invalid: somebody else
-// was faster, and did the accounting.
+// mlist is still held on return, because the record has to go with the entry. Invalid: somebody
+// else was faster, and did the accounting.
 //
-// The entry may change until the mlist of the page that it names is held, and also afterwards if it is
-// off-list: each round starts from what was found last.
+// The entry may change until the mlist of the page that it names is held, and also afterwards if it
+// is off-list: each round starts from what was found last.
 x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, x86pte_t pte, page_t** ppp) {
   const level_t level = ht->ht_level();
   while (PTE_ISVALID(pte)) {
@@ -111,6 +111,7 @@ void unload_one(System& sys, hat_t* hat, uintptr_t addr, uint32_t flags) {
 }  // namespace
 
 void hat_pte_unmap(System& sys, htable_t* ht, uint32_t entry, uint32_t flags, x86pte_t old_pte) {
+  HAT_ASSERT(ht->ht_busy.load(std::memory_order_relaxed) > 0, "invariant 13: unmap without a hold");
   hat_t* const hat = ht->ht_hat();
   const level_t level = ht->ht_level();
   if ((flags & HAT_UNLOAD_UNLOCK) != 0 && hat != sys.kas_hat()) HTABLE_LOCK_DEC(sys, ht);
@@ -175,8 +176,8 @@ void hat_unlock(System& sys, hat_t* hat, uintptr_t addr, uint64_t len) {
     if (ht == nullptr) break;
     // Relaxed: the caller's own locks are among those counted.
     if (ht->ht_lock_cnt.load(std::memory_order_relaxed) < 1) {
-      panic(absl::StrFormat("invariant 22: hat_unlock at 0x%x: htable va=0x%x has ht_lock_cnt %d", va,
-                            ht->ht_vaddr(), ht->ht_lock_cnt.load(std::memory_order_relaxed)));
+      panic(absl::StrFormat("invariant 22: hat_unlock at 0x%x: htable va=0x%x has ht_lock_cnt %d",
+                            va, ht->ht_vaddr(), ht->ht_lock_cnt.load(std::memory_order_relaxed)));
     }
     HTABLE_LOCK_DEC(sys, ht);
     va += sys.mmu().level_size(ht->ht_level());

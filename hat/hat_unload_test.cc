@@ -107,9 +107,7 @@ TEST_F(HatUnload, TheCallbackGetsContiguousRanges) {
   EXPECT_EQ(unload_callback(0, 32), (Ranges{{1, 5}, {9, 10}}));
 }
 
-TEST_F(HatUnload, TheCallbackIsNotCalledForNothing) {
-  EXPECT_EQ(unload_callback(0, 32), Ranges{});
-}
+TEST_F(HatUnload, TheCallbackIsNotCalledForNothing) { EXPECT_EQ(unload_callback(0, 32), Ranges{}); }
 
 TEST_F(HatUnload, TheCallbackIsToldWhereLargePagesEnd) {
   page_t* const large = world_.new_large_page();

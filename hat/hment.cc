@@ -54,27 +54,31 @@ bool x86_hm_held(System& sys, const page_t* pp) { return mlist_of(sys, pp).held(
 
 namespace {
 
-// Puts (ht, entry) at the head of pp's list, and into the index. Not for an embedded page.
+// Makes hm the head of pp's list.
+void push_front(page_t* pp, hment_t* hm) {
+  hment_t* const old_head = first_hment(pp);
+  if (old_head != nullptr) {
+    HAT_ASSERT(old_head->hm_prev() == nullptr,
+               "invariant 3: head has a predecessor: " + state_of(pp));
+    old_head->hm_prev = hm;
+  }
+  hm->hm_next = old_head;
+  hm->hm_prev = nullptr;
+  pp->p_mapping.store(hm, kUnderMlist);
+  pp->p_share = pp->p_share() + 1;
+}
+
+// Records a mapping of a page that has a list, or no mapping at all: on the list and in the index.
 void hment_insert(System& sys, page_t* pp, htable_t* ht, uint32_t entry, hment_t* hm) {
   HAT_ASSERT(x86_hm_held(sys, pp));
   HAT_ASSERT(!is_embedded(pp),
              "invariant 1: second mapping beside an embedded one: " + state_of(pp));
   HAT_ASSERT(is_mapped(pp) == (pp->p_share() != 0), "invariant 2: " + state_of(pp));
-
+  // All three before the index sees hm: others compare keys under the bucket's lock alone.
+  hm->hm_pfn = pp->p_pagenum;
   hm->hm_htable = ht;
   hm->hm_entry = entry;
-  hm->hm_pfn = pp->p_pagenum;
-
-  hment_t* head = first_hment(pp);
-  hm->hm_prev = nullptr;
-  hm->hm_next = head;
-  if (head != nullptr) {
-    HAT_ASSERT(head->hm_prev() == nullptr, "invariant 3: head has a predecessor: " + state_of(pp));
-    head->hm_prev = hm;
-  }
-  pp->p_mapping.store(hm, kUnderMlist);
-  pp->p_share = pp->p_share() + 1;
-
+  push_front(pp, hm);
   sys.hment_index->insert(hm);
 }
 

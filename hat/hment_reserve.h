@@ -13,8 +13,8 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 
 // A fresh hment; never nullptr (panics when kmem, reserve and stealing all fail). No mlist held.
-// Unless the caller may use the reserves, kmem is asked first, and each success is donated while the
-// reserve is below its target.
+// Unless the caller may use the reserves, kmem is asked first, and each success is donated while
+// the reserve is below its target.
 hment_t* hment_alloc(System& sys);
 
 // Gives one back, to the reserve if it is short or being used, else to kmem. No mlist held.

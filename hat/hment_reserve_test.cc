@@ -224,10 +224,12 @@ TEST_F(HmentReserveTest, HeldAndLockedTablesAreSpared) {
 
 TEST_F(HmentReserveTest, TheKernelIsSpared) {
   page_t* pp = world_.new_page();
-  hat_memload(sys(), sys().kas_hat(), sys().kmap_addr, pp, PROT_READ_ATTR, HAT_LOAD);
-  hat_memload(sys(), sys().kas_hat(), sys().kmap_addr + pagesize(), pp, PROT_READ_ATTR, HAT_LOAD);
+  // Not the segkmap window, whose tables are held anyway.
+  const uintptr_t va = sys().heap_eaddr - 2 * pagesize();
+  hat_memload(sys(), sys().kas_hat(), va, pp, PROT_READ_ATTR, HAT_LOAD);
+  hat_memload(sys(), sys().kas_hat(), va + pagesize(), pp, PROT_READ_ATTR, HAT_LOAD);
   EXPECT_EQ(hment_steal(sys()), nullptr);
-  hat_unload(sys(), sys().kas_hat(), sys().kmap_addr, 2 * pagesize(), HAT_UNLOAD);
+  hat_unload(sys(), sys().kas_hat(), va, 2 * pagesize(), HAT_UNLOAD);
 }
 
 TEST_F(HmentReserveTest, SharedHatsAreSpared) {
@@ -311,6 +313,47 @@ class StealVsExit : public ScenarioDefaults {
   page_t* pp_;
   Atomic<bool> done_{false};
 };
+
+// An exiter sleeps because somebody still works on its tables; whoever is done with tables, any
+// tables, while somebody sleeps wakes it to look again.
+class UnmapperWakesExiter : public ScenarioDefaults {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "hat/unmapper_wakes_exiter";
+  static constexpr const char* kClaim = "an exiter that waits for unmappers is woken";
+  static constexpr Bounds kBounds{.iterations = 10};
+
+  UnmapperWakesExiter() : world_(toy_config()), exiting_(world_.new_hat()) {
+    hat_t* hat = world_.new_hat();
+    page_t* pp = world_.new_page();
+    world_.map(hat, 0, pp);
+    world_.map(hat, world_.sys.mmu().pagesize(), pp);
+    exiting_->hat_unmappers.store(1, std::memory_order_relaxed);
+  }
+
+  void thread(int t) {
+    System& sys = world_.sys;
+    if (t == 0) {
+      world_.exit(exiting_);
+      return;
+    }
+    while (sys.hat_free_waiters.load(std::memory_order_seq_cst) == 0) yield();
+    // It has the lock from before it counts itself until it is asleep.
+    { MutexGuard asleep(sys.hat_list_lock); }
+    exiting_->hat_unmappers.fetch_sub(1, std::memory_order_seq_cst);
+    hment_t* hm = hment_steal(sys);
+    HAT_ASSERT(hm != nullptr);
+    hment_free(sys, hm);
+  }
+
+ private:
+  TestWorld world_;
+  hat_t* const exiting_;
+};
+
+TEST(HmentReserveThreadsTest, WhoeverIsDoneWithTablesWakesAnExiter) {
+  EXPECT_EQ(run_scenario<UnmapperWakesExiter>().kind, Kind::kNone);
+}
 
 TEST(HmentReserveThreadsTest, ExitWaitsForAStealerThatTookItsLastMapping) {
   EXPECT_EQ(run_scenario<StealVsExit>().kind, Kind::kNone);

@@ -155,12 +155,8 @@ void htable_init(System& sys, htable_t* ht, hat_t* hat, uintptr_t va, level_t le
 
 namespace {
 
-// How far an allocation may go. kLastResort: a nested load that has found the reserve empty and
-// nothing to steal. It cannot wait for kmem, which waits for it.
-enum class Effort { kUsual, kLastResort };
-
 // An htable from the reserve or from kmem; nullptr if there is none.
-htable_t* take_bare(System& sys, Effort effort) {
+htable_t* take_bare(System& sys) {
   // Before the first user hat there is nobody to steal from, and sleeping is all one can do. The
   // flag goes up once, so a stale read costs a sleep.
   const KmFlag flag = sys.can_steal_post_boot.load(std::memory_order_relaxed) != 0
@@ -172,13 +168,12 @@ htable_t* take_bare(System& sys, Effort effort) {
     if (ht == nullptr || !reserve_is_short(sys)) return ht;
     htable_put_reserve(sys, ht);
   }
-  htable_t* const ht = htable_get_reserve(sys);
-  return ht != nullptr || effort == Effort::kUsual ? ht : kmem_overdraw_htable(sys);
+  return htable_get_reserve(sys);
 }
 
 // The same with a zeroed frame if asked.
-htable_t* take_fresh(System& sys, bool with_frame, Effort effort) {
-  htable_t* const ht = take_bare(sys, effort);
+htable_t* take_fresh(System& sys, bool with_frame) {
+  htable_t* const ht = take_bare(sys);
   if (ht == nullptr || !with_frame) return ht;
   const pfn_t pfn = ptable_alloc(sys, reinterpret_cast<uintptr_t>(ht));
   if (pfn == PFN_INVALID) {
@@ -199,7 +194,7 @@ htable_t* take_stolen(System& sys, bool with_frame) {
     if (ht == nullptr) {
       // Every table is in use. Memory may have been freed meanwhile; or else others have to run
       // before there is something to take.
-      ht = take_fresh(sys, with_frame, Effort::kLastResort);
+      ht = take_fresh(sys, with_frame);
       if (ht != nullptr) return ht;
       yield();
       continue;
@@ -220,7 +215,7 @@ htable_t* htable_alloc(System& sys, hat_t* hat, uintptr_t va, level_t level, hta
   const bool with_frame = shared == nullptr;
   // A cached table comes with a frame, and with one that is zero.
   htable_t* ht = with_frame ? htable_uncache(hat) : nullptr;
-  if (ht == nullptr) ht = take_fresh(sys, with_frame, Effort::kUsual);
+  if (ht == nullptr) ht = take_fresh(sys, with_frame);
   if (ht == nullptr && sys.can_steal_post_boot.load(std::memory_order_relaxed) != 0) {
     ht = take_stolen(sys, with_frame);
   }

@@ -9,13 +9,14 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// Makes higher's entry for vaddr point to new_table. The child's bucket mutex is held and higher is held.
-// Raises higher's valid count first.
+// Makes higher's entry for vaddr point to new_table. The child's bucket mutex is held and higher is
+// held. Raises higher's valid count first.
 void link_ptp(System& sys, htable_t* higher, htable_t* new_table, uintptr_t vaddr);
 
-// Takes the pointer to the empty table old_table out of higher. The child's bucket mutex is held. Flushes
-// every CPU that runs the hat: a walk may have cached the pointer itself, although no leaf is left below
-// it, and the frame is about to be reused. Not needed, and not done, for an exiting hat.
+// Takes the pointer to the empty table old_table out of higher. The child's bucket mutex is held.
+// Flushes every CPU that runs the hat: a walk may have cached the pointer itself, although no leaf
+// is left below it, and the frame is about to be reused. Not needed, and not done, for an exiting
+// hat.
 void unlink_ptp(System& sys, htable_t* higher, htable_t* old_table, uintptr_t vaddr);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

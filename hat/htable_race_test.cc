@@ -18,8 +18,9 @@ class RaceScenario : public ScenarioDefaults {
  protected:
   // Threads are released together, but a body is shorter than the difference between their starts.
   void meet(uint32_t threads) {
-    arrived_.fetch_add(1, std::memory_order_acq_rel);
-    while (arrived_.load(std::memory_order_acquire) % threads != 0) yield();
+    const uint32_t before = arrived_.fetch_add(1, std::memory_order_acq_rel);
+    const uint32_t all = (before / threads + 1) * threads;
+    while (arrived_.load(std::memory_order_acquire) < all) yield();
   }
 
   TestWorld world;
@@ -30,6 +31,8 @@ class RaceScenario : public ScenarioDefaults {
   Atomic<uint32_t> arrived_{0};
 };
 
+// Half of the allocations fail, so that creators are often still allocating when another has
+// finished.
 template <int kN>
 class CreateVsCreate : public RaceScenario {
  public:
@@ -37,27 +40,39 @@ class CreateVsCreate : public RaceScenario {
   static constexpr const char* kName = "hat/create_vs_create";
   static constexpr const char* kClaim = "creators of one table end with one table";
 
+  CreateVsCreate() { sys.alloc_faults.per_million.store(500'000, std::memory_order_relaxed); }
   void thread(int index) {
-    meet(kN);
-    held_[index] = htable_create(sys, hat, 0x80, 0, nullptr);
+    for (uint32_t table = 0; table < kTables; ++table) {
+      meet(kN);
+      held_[table][index] = htable_create(sys, hat, va_of(table), 0, nullptr);
+    }
   }
   void after() {
-    htable_t* const ht = world.find(hat, 0x80, 0);
-    for (htable_t* const held : held_) EXPECT_EQ(held, ht);
-    EXPECT_EQ(busy(ht), kN);
-    htable_t* const parent = ht->ht_parent();
-    EXPECT_EQ(busy(parent), 1);
-    EXPECT_EQ(valid(parent), 1);
-    EXPECT_EQ(busy(hat->hat_htable()), 2);
+    for (uint32_t table = 0; table < kTables; ++table) {
+      htable_t* const ht = world.find(hat, va_of(table), 0);
+      for (htable_t* const held : held_[table]) EXPECT_EQ(held, ht);
+      EXPECT_EQ(busy(ht), kN);
+      EXPECT_EQ(busy(ht->ht_parent()), 4);
+      EXPECT_EQ(valid(ht->ht_parent()), 4);
+    }
+    EXPECT_EQ(busy(hat->hat_htable()), 3);
     // Losers gave their tables to the cache, zero as they were.
-    for (htable_t* const loser : world.cached(hat))
+    for (htable_t* const loser : world.cached(hat)) {
       EXPECT_TRUE(world.frame_is_zero(loser->ht_pfn()));
-    for (htable_t* const held : held_) htable_release(sys, held);
-    EXPECT_FALSE(world.exists(hat, 0x80, 0));
+    }
+    for (auto& holders : held_) {
+      for (htable_t* const held : holders) htable_release(sys, held);
+    }
+    for (uint32_t table = 0; table < kTables; ++table) {
+      EXPECT_FALSE(world.exists(hat, va_of(table), 0));
+    }
   }
 
  private:
-  htable_t* held_[kN] = {};
+  static constexpr uint32_t kTables = 8;  // all of the user's half
+  uintptr_t va_of(uint32_t table) const { return table * sys.mmu().level_size(1); }
+
+  htable_t* held_[kTables][kN] = {};
 };
 
 // One address for all threads and one for each pair, so that parents gain and lose children too.
@@ -91,6 +106,27 @@ class CreateVsRelease : public RaceScenario {
     }
     EXPECT_TRUE(hat_audit(sys).ok()) << hat_audit(sys);
   }
+};
+
+class CacheVsCache : public RaceScenario {
+ public:
+  static constexpr int kThreads = 3;
+  static constexpr const char* kName = "hat/htable_cache_vs_cache";
+  static constexpr const char* kClaim = "a cached table is taken once";
+
+  void thread(int) {
+    for (int round = 0; round < 40; ++round) {
+      meet(kThreads);
+      htable_t* const ht = htable_alloc(sys, hat, 0, 0, nullptr);
+      EXPECT_EQ(busy(ht), 1);
+      EXPECT_TRUE(world.frame_is_zero(ht->ht_pfn()));
+      x86pte_access(sys, ht, 0).store(1, std::memory_order_relaxed);
+      if (round % 3 == 0) htable_purge_hat(sys, hat);
+      EXPECT_EQ(x86pte_access(sys, ht, 0).exchange(0, std::memory_order_relaxed), 1u);
+      htable_free(sys, ht);
+    }
+  }
+  void after() { EXPECT_TRUE(hat_audit(sys).ok()) << hat_audit(sys); }
 };
 
 // Two threads map and unmap pages of the same tables, a third keeps stealing, a fourth walks.
@@ -199,6 +235,8 @@ TEST(HtableRaceTest, two_threads_create_and_release_the_same_tables) {
 TEST(HtableRaceTest, four_threads_create_and_release_the_same_tables) {
   run_scenario<CreateVsRelease<4>>();
 }
+
+TEST(HtableRaceTest, three_threads_take_tables_from_one_cache) { run_scenario<CacheVsCache>(); }
 
 TEST(HtableRaceTest, mappings_come_and_go_while_their_tables_are_stolen) {
   run_scenario<StealVsLoad>();

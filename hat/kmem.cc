@@ -109,12 +109,6 @@ hat_t* kmem_alloc_hat(System& sys, Where where) {
   return kmem_alloc(sys, sys.hat_cache, KmFlag::kSleep, where);
 }
 
-htable_t* kmem_overdraw_htable(System& sys, Where where) {
-  // Whoever takes memory next finds more in use than is backed.
-  sys.kmem_in_use.fetch_add(sizeof(htable_t), std::memory_order_relaxed);
-  return sys.htable_cache.alloc(KmFlag::kSleep, where);
-}
-
 void kmem_free_htable(System& sys, htable_t* ht, Where where) {
   kmem_free(sys, sys.htable_cache, ht, where);
 }

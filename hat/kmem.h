@@ -17,10 +17,6 @@ htable_t* kmem_alloc_htable(System& sys, KmFlag flag, Where where = Where::here(
 hment_t* kmem_alloc_hment(System& sys, KmFlag flag, Where where = Where::here());
 hat_t* kmem_alloc_hat(System& sys, Where where = Where::here());
 
-// An htable that nothing stands behind until the heap next grows: for the load that makes it grow, when
-// the reserve is empty and no table can be stolen. Never nullptr.
-htable_t* kmem_overdraw_htable(System& sys, Where where = Where::here());
-
 void kmem_free_htable(System& sys, htable_t* ht, Where where = Where::here());
 void kmem_free_hment(System& sys, hment_t* hm, Where where = Where::here());
 void kmem_free_hat(System& sys, hat_t* hat, Where where = Where::here());

@@ -1,8 +1,11 @@
 // How a PTE is taken away from the hardware: two published designs behind one policy.
 //
-//   captured   (pte_invalidation_captured.cc) the PTE is cleared inside a cross call while every CPU
-//              that runs the hat is held; hat_switch_mutex keeps further CPUs from joining meanwhile
-//   shootdown  (pte_invalidation_shootdown.cc) the PTE is cleared by compare-and-swap, then the CPUs
+//   captured   (pte_invalidation_captured.cc) the PTE is cleared inside a cross call while every
+//   CPU
+//              that runs the hat is held; hat_switch_mutex keeps further CPUs from joining
+//              meanwhile
+//   shootdown  (pte_invalidation_shootdown.cc) the PTE is cleared by compare-and-swap, then the
+//   CPUs
 //              that may have cached it are told; hat_switch takes no mutex
 //
 // With the captured design no first write through a clean TLB entry can fall between clear and

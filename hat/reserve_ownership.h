@@ -6,8 +6,8 @@
 //   by_depth   (reserve_ownership_depth.cc) a thread whose loads are nested more than one deep uses
 //              the reserves; nothing else is serialised
 //   by_thread  (reserve_ownership_thread.cc) at most one thread owns the reserves; it becomes the
-//              owner when its depth exceeds one, and while there is an owner every other loader waits
-//              at enter(). Owns hat_reserves_lock (place 25, leaf) and hat_reserves_cv.
+//              owner when its depth exceeds one, and while there is an owner every other loader
+//              waits at enter(). Owns hat_reserves_lock (place 25, leaf) and hat_reserves_cv.
 //
 // The depth is System::PerCpu::t_hatdepth; it returns to its old value when a load returns
 // (invariant 58) and stays below 16.

@@ -1,9 +1,9 @@
 // TLB shootdown, and which hat a CPU runs.
 //
 // A hat's hat_cpus says whose TLB may hold its entries (invariant 27). A CPU joins before it loads
-// the root, so every shootdown that reads the set after the join reaches it; a shootdown that read it
-// before the join had already changed the PTE, and the CPU's TLB is empty of this hat (28). That needs
-// the join and the PTE change to be sequentially consistent with the reads that follow them.
+// the root, so every shootdown that reads the set after the join reaches it; a shootdown that read
+// it before the join had already changed the PTE, and the CPU's TLB is empty of this hat (28). That
+// needs the join and the PTE change to be sequentially consistent with the reads that follow them.
 //
 // After hat_tlb_inval returns, no CPU in the set holds the translation (29), except CPUs inside
 // hat_switch, which execute kernel addresses only.
@@ -21,9 +21,9 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 inline constexpr uint32_t TLB_CPU_HALTED = 0x1;
 inline constexpr uint32_t TLB_INVAL_ALL = 0x2;
 
-// Removes va (or DEMAP_ALL_ADDR) of hat from every TLB that may hold it. Any lock up to hat_switch may
-// be held. Nothing to do for an exiting hat; for a shared hat the addresses in the sharers are unknown,
-// so everything goes on all CPUs. Idle CPUs are only marked; they flush when they wake.
+// Removes va (or DEMAP_ALL_ADDR) of hat from every TLB that may hold it. Any lock up to hat_switch
+// may be held. Nothing to do for an exiting hat; for a shared hat the addresses in the sharers are
+// unknown, so everything goes on all CPUs. Idle CPUs are only marked; they flush when they wake.
 void hat_tlb_inval(System& sys, hat_t* hat, uintptr_t va);
 
 // What a target does: ignores hats it does not run.

@@ -57,9 +57,9 @@ struct SystemConfig {
   // Chance per million that a no-sleep allocation of an htable or hment fails.
   uint32_t alloc_failures_per_million = 0;
 
-  uint64_t kmap_bytes = 16u << 20;         // segkmap window, multiple of a level-1 span
-  uint64_t kernelheap_bytes = 64u << 20;   // address range for kmem slabs
-  bool map_kpm = true;                     // map all physical memory at segkpm's base
+  uint64_t kmap_bytes = 16u << 20;        // segkmap window, multiple of a level-1 span
+  uint64_t kernelheap_bytes = 64u << 20;  // address range for kmem slabs
+  bool map_kpm = true;                    // map all physical memory at segkpm's base
 
   // Two levels, a handful of frames, two or three of everything: one execution of a model is then a
   // few hundred steps.
@@ -101,8 +101,8 @@ struct System {
   std::deque<PerCpu> cpus;
   PerCpu& me() { return cpus[this_cpu()]; }
 
-  // The kernel's address space. kas.a_hat is not on the list of user hats; its hat_next and hat_prev
-  // are the head and the tail of that list.
+  // The kernel's address space. kas.a_hat is not on the list of user hats; its hat_next and
+  // hat_prev are the head and the tail of that list.
   as_t kas;
   AtomicCpuSet khat_cpuset;  // CPUs that have started; target of kernel shootdowns
 
@@ -134,8 +134,8 @@ struct System {
   ObjectCache<hment_t> hment_cache;
 
   // Kernel heap window for slabs (hat/kmem.h).
-  Atomic<int64_t> kmem_in_use{0};       // bytes handed out
-  Atomic<int64_t> kmem_backed{0};       // bytes with pages behind them
+  Atomic<int64_t> kmem_in_use{0};        // bytes handed out
+  Atomic<int64_t> kmem_backed{0};        // bytes with pages behind them
   Atomic<uint64_t> kmem_next_offset{0};  // next unused page of the window
 
   std::unique_ptr<PteInvalidation> invalidation;
@@ -143,8 +143,8 @@ struct System {
   std::unique_ptr<PageMappingOps> page_ops;  // what vm/ calls to unload and sync pages
 
   // Fixed kernel addresses (from the geometry).
-  uintptr_t kernelbase;    // first kernel address
-  uintptr_t userlimit;     // first address users may not map
+  uintptr_t kernelbase;             // first kernel address
+  uintptr_t userlimit;              // first address users may not map
   uintptr_t kmap_addr, kmap_eaddr;  // segkmap window
   uintptr_t heap_addr, heap_eaddr;  // slab window
   uintptr_t kpm_vbase, kpm_eaddr;   // linear mapping of all frames

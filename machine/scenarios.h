@@ -23,7 +23,7 @@ inline constexpr LockClass kScenarioOuterLock{"test.outer", 10};
 // What all of them need: a small machine whose CPUs run one address space with one page.
 class MachineScenario : public ScenarioDefaults {
  public:
-  static constexpr Bounds kBounds{.iterations = 20};
+  static constexpr Bounds kBounds{.iterations = 10};
 
  protected:
   static constexpr uintptr_t kVa = 0;
@@ -123,7 +123,13 @@ class InitiatorsTakeTurns : public MachineScenario {
   InitiatorsTakeTurns() : MachineScenario(kThreads, ModVariant::kRecheck) {}
 
   void thread(int index) {
-    const auto func = [this](Core&) { services_ = services_() + 1; };
+    const auto func = [this](Core& core) {
+      const int before = services_();
+      if (core.id() == 0) {
+        yield();
+      }
+      services_ = before + 1;
+    };
     for (int round = 0; round < kRounds; ++round) {
       if ((round + index) % 2 == 0) {
         machine_.xc_wait_sync(CpuSet::all(kThreads), func);
@@ -165,7 +171,6 @@ class UnmapAgainstAccess : public MachineScenario {
       machine_.mem().set_kind(page_, FrameKind::kFree);
       machine_.mem().set_kind(page_, FrameKind::kData);
       pte.store(MAKEPTE(page_, 0) | kUserRw, std::memory_order_seq_cst);
-      yield();
     }
   }
 

@@ -15,10 +15,10 @@ template <class S>
 class MachineScenarios : public testing::Test {};
 
 using All = testing::Types<
-    BlockedTargetIsServiced, CapturedCpusStandStill<1000>, InitiatorsTakeTurns<1000>,
-    UnmapAgainstAccess<3000, 500, 3, kRecheck>, UnmapAgainstAccess<3000, 500, 3, kBlindDirty>,
-    CapturedUnmapLosesNoMod<1000>, SoftwareBitsSurviveWalks<20000, 2000, kRecheck>,
-    SoftwareBitsSurviveWalks<20000, 2000, kBlindDirty>, NeighbouringBytesSurvive<20000>>;
+    BlockedTargetIsServiced, CapturedCpusStandStill<200>, InitiatorsTakeTurns<50>,
+    UnmapAgainstAccess<50000, 20000, 2, kRecheck>, UnmapAgainstAccess<50000, 20000, 2, kBlindDirty>,
+    CapturedUnmapLosesNoMod<200>, SoftwareBitsSurviveWalks<200000, 20000, kRecheck>,
+    SoftwareBitsSurviveWalks<200000, 20000, kBlindDirty>, NeighbouringBytesSurvive<200000>>;
 TYPED_TEST_SUITE(MachineScenarios, All);
 
 TYPED_TEST(MachineScenarios, hold_on_real_threads) {

@@ -47,12 +47,11 @@ std::string describe(const Failure& failure);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 
-#define HAT_ASSERT(condition, ...)                                                        \
-  do {                                                                                    \
-    if (!(condition)) [[unlikely]] {                                                      \
-      ::hatcheck::assertion_failed(#condition,                                            \
-                                   ::hatcheck::Where::here() __VA_OPT__(, ) __VA_ARGS__); \
-    }                                                                                     \
-  } while (false)
+// An expression and no loop: clang's thread-safety analysis follows tryenter() through it.
+#define HAT_ASSERT(condition, ...)                \
+  (static_cast<bool>(condition)                   \
+       ? static_cast<void>(0)                     \
+       : ::hatcheck::assertion_failed(#condition, \
+                                      ::hatcheck::Where::here() __VA_OPT__(, ) __VA_ARGS__))
 
 #endif  // HATCHECK_PLATFORM_CHECK_H_

@@ -52,6 +52,8 @@ std::string rounded(double n) {
 
 std::string percent(uint64_t part, uint64_t whole) {
   if (whole == 0) return "-";
+  // Not "0.0%": a little is not nothing.
+  if (part != 0 && static_cast<double>(part) / static_cast<double>(whole) < 0.0005) return "<0.1%";
   return absl::StrFormat("%.1f%%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 

@@ -37,9 +37,12 @@ TEST(Format, TimesHaveTheUnitThatFits) {
   EXPECT_EQ(seconds(absl::InfiniteDuration()), "for ever");
 }
 
-TEST(Format, AShareOfNothingIsNoNumber) {
+TEST(Format, AShareOfNothingIsNoNumberAndALittleIsNotZero) {
   EXPECT_EQ(percent(1, 0), "-");
   EXPECT_EQ(percent(3, 8), "37.5%");
+  EXPECT_EQ(percent(0, 8), "0.0%");
+  EXPECT_EQ(percent(1, 1000000), "<0.1%");
+  EXPECT_EQ(percent(1, 2000), "0.1%");
 }
 
 TEST(Table, ColumnsAreAlignedAndNoLineEndsInBlanks) {

@@ -43,6 +43,7 @@ ABSL_FLAG(int64_t, hment_reserve, -1, "hments kept in reserve; -1: the workload'
 ABSL_FLAG(double, fail_rate, -1, "share of no-sleep allocations that fail, 0 to 1; -1: workload");
 ABSL_FLAG(double, steal_rate, -1,
           "share of table allocations forced to steal, 0 to 1; -1: workload");
+ABSL_FLAG(uint32_t, preempt_rate, 1000, "forced preemptions a second, over all threads; 0: none");
 ABSL_FLAG(absl::Duration, audit_interval, absl::Seconds(5), "time between quiescent audits");
 ABSL_FLAG(absl::Duration, stuck_after, absl::Seconds(30),
           "no operation ends for so long: the run is reported as stuck");
@@ -61,12 +62,11 @@ constexpr uint32_t kMostThreads = kMaxCpus - 1;
 // In the order of --help.
 const std::vector<std::string>& flag_names() {
   static const std::vector<std::string> names = {
-      "workload",    "threads",      "duration",       "ops",
-      "seed",        "hats",         "pages",          "maps",
-      "index",       "invalidation", "reserve_owner",  "mod",
-      "mlist_locks", "hash_locks",   "htable_reserve", "hment_reserve",
-      "fail_rate",   "steal_rate",   "audit_interval", "stuck_after",
-      "json",        "evidence",     "dump_ops",       "list"};
+      "workload",      "threads",   "duration",    "ops",          "seed",
+      "hats",          "pages",     "maps",        "index",        "invalidation",
+      "reserve_owner", "mod",       "mlist_locks", "hash_locks",   "htable_reserve",
+      "hment_reserve", "fail_rate", "steal_rate",  "preempt_rate", "audit_interval",
+      "stuck_after",   "json",      "evidence",    "dump_ops",     "list"};
   return names;
 }
 
@@ -232,6 +232,9 @@ absl::Status check(const Options& o) {
   if (o.stuck_after <= absl::ZeroDuration()) {
     return out_of_range("stuck_after", absl::FormatDuration(o.stuck_after), "more than 0s");
   }
+  if (o.preempt_rate > 1000000) {
+    return out_of_range("preempt_rate", absl::StrCat(o.preempt_rate), "0 to 1000000");
+  }
   if (!o.maps_dir.empty() && o.workload != "maps") {
     return absl::InvalidArgumentError("--maps goes with --workload=maps only");
   }
@@ -263,6 +266,7 @@ absl::StatusOr<Options> from_flags() {
   o.hment_reserve = absl::GetFlag(FLAGS_hment_reserve);
   o.fail_rate = absl::GetFlag(FLAGS_fail_rate);
   o.steal_rate = absl::GetFlag(FLAGS_steal_rate);
+  o.preempt_rate = absl::GetFlag(FLAGS_preempt_rate);
   o.audit_interval = absl::GetFlag(FLAGS_audit_interval);
   o.stuck_after = absl::GetFlag(FLAGS_stuck_after);
   o.json = absl::GetFlag(FLAGS_json);
@@ -339,6 +343,7 @@ std::vector<std::pair<std::string, std::string>> option_values(const Options& o)
       {"hment_reserve", text(o.hment_reserve)},
       {"fail_rate", text(o.fail_rate)},
       {"steal_rate", text(o.steal_rate)},
+      {"preempt_rate", text(o.preempt_rate)},
       {"audit_interval", time(o.audit_interval)},
       {"stuck_after", time(o.stuck_after)},
       {"json", o.json},

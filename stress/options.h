@@ -37,6 +37,7 @@ struct Options {
   double fail_rate = -1;  // share of no-sleep allocations that fail, 0..1; -1: the workload's own
   double steal_rate =
       -1;  // share of table allocations that steal although memory is left; likewise
+  uint32_t preempt_rate = 1000;  // forced preemptions a second, over all threads
   absl::Duration audit_interval = absl::Seconds(5);
   absl::Duration stuck_after =
       absl::Seconds(30);                        // no operation ends for so long: reported as stuck

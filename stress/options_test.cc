@@ -61,6 +61,7 @@ TEST(Options, EveryFlagReachesItsField) {
                         "--hment_reserve=2",
                         "--fail_rate=0.25",
                         "--steal_rate=0.5",
+                        "--preempt_rate=77",
                         "--audit_interval=1s",
                         "--stuck_after=2s",
                         "--json=-",
@@ -85,6 +86,7 @@ TEST(Options, EveryFlagReachesItsField) {
   EXPECT_EQ(o->hment_reserve, 2);
   EXPECT_EQ(o->fail_rate, 0.25);
   EXPECT_EQ(o->steal_rate, 0.5);
+  EXPECT_EQ(o->preempt_rate, 77u);
   EXPECT_EQ(o->audit_interval, absl::Seconds(1));
   EXPECT_EQ(o->stuck_after, absl::Seconds(2));
   EXPECT_EQ(o->json, "-");

@@ -191,9 +191,9 @@ void Runner::look_after_all() {
     next_show_ = now + kShowEvery;
     show_(progress());
   }
-  if (!stop_.load(std::memory_order_relaxed)) {
+  if (!stopping_) {
     interrupted_ = stop_wanted_ != nullptr && stop_wanted_();
-    if (interrupted_ || now >= options_.duration) stop_.store(true, std::memory_order_relaxed);
+    stopping_ = interrupted_ || now >= options_.duration;
   }
 }
 
@@ -211,11 +211,14 @@ void Runner::audit(const char* when) {
   audits_.most = larger(audits_.most, counts);
 }
 
-void Runner::audit_running_workers() {
+void Runner::audit_workers() {
   const absl::Duration start = elapsed();
   checkpoint_.request();
   while (!checkpoint_.wait_parked(kTick)) look_after_all();
   audit("during the run");
+  // Who is to stop is told while it is parked, so that the last audit has seen the final state of a
+  // run that was not asked to leave its processes yet.
+  stop_.store(stopping_, std::memory_order_relaxed);
   checkpoint_.resume();
   const std::unique_lock lock(audits_mutex_);
   audits_.time += elapsed() - start;
@@ -225,8 +228,9 @@ void Runner::wait_for_workers() {
   absl::Duration next_audit = options_.audit_interval;
   while (!checkpoint_.wait_ended(kTick)) {
     look_after_all();
-    if (elapsed() < next_audit || stop_.load(std::memory_order_relaxed)) continue;
-    audit_running_workers();
+    const bool due = stopping_ || elapsed() >= next_audit;
+    if (!due || stop_.load(std::memory_order_relaxed)) continue;
+    audit_workers();
     // An interval of running in between, however long the audit took.
     next_audit = elapsed() + options_.audit_interval;
   }
@@ -243,11 +247,17 @@ RunResult Runner::run() {
       threads_[i]->thread = std::thread([this, i] { work(*threads_[i]); });
     }
   }
+  std::vector<Preempter::Target> targets;
+  for (auto& thread : threads_) {
+    targets.push_back({thread->thread.native_handle(), &thread->pulse});
+  }
+  preempter_ = std::make_unique<Preempter>(targets, options_.preempt_rate, options_.seed);
   wait_for_workers();
+  preempter_.reset();
   ended_ns_.store(now_ns(), std::memory_order_relaxed);
   checkpoint_.finish();
   for (auto& thread : threads_) thread->thread.join();
-  audit("at the end");
+  audit("at the end");  // of empty TLBs: everybody has left
   return totals();
 }
 

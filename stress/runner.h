@@ -35,6 +35,7 @@
 #include "stress/op_log.h"
 #include "stress/op_stream.h"
 #include "stress/options.h"
+#include "stress/preempter.h"
 #include "stress/watchdog.h"
 #include "stress/workload.h"
 #include "stress/world.h"
@@ -114,7 +115,7 @@ class Runner {
   void perform(Thread& thread);
   void page_out();
   void wait_for_workers();
-  void audit_running_workers();
+  void audit_workers();
   void audit(const char* when);
   void look_after_all();
   absl::Duration elapsed() const;
@@ -131,12 +132,14 @@ class Runner {
   std::vector<std::unique_ptr<Thread>> threads_;  // workers; the last one is the pageout thread
   Checkpoint checkpoint_;
   std::unique_ptr<Watchdog> watchdog_;
+  std::unique_ptr<Preempter> preempter_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> audit_failed_{false};
   std::atomic<uint64_t> paged_out_{0};
   std::atomic<int64_t> started_ns_{0};  // on the steady clock; 0 before the start
   std::atomic<int64_t> ended_ns_{0};    // 0 while running
   absl::Duration next_show_;
+  bool stopping_ = false;  // time is over, or somebody asked for a stop
   bool interrupted_ = false;
 
   mutable std::mutex audits_mutex_;

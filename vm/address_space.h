@@ -29,12 +29,12 @@ enum class SegType { kShared, kPrivate };
 
 struct seg_t {
   uintptr_t s_base = 0;
-  uint64_t s_size = 0;          // bytes
-  uint32_t s_prot = 0;          // PROT_* bits
-  vnode_t* s_vp = nullptr;      // nullptr: anonymous
-  uint64_t s_offset = 0;        // of s_base in s_vp, bytes
+  uint64_t s_size = 0;      // bytes
+  uint32_t s_prot = 0;      // PROT_* bits
+  vnode_t* s_vp = nullptr;  // nullptr: anonymous
+  uint64_t s_offset = 0;    // of s_base in s_vp, bytes
   SegType s_type = SegType::kPrivate;
-  int s_szc = 0;                // preferred page size code
+  int s_szc = 0;  // preferred page size code
 
   uintptr_t end() const { return s_base + s_size; }
   bool contains(uintptr_t addr) const { return addr >= s_base && addr - s_base < s_size; }
@@ -48,7 +48,7 @@ struct as_t {
   as_t& operator=(const as_t&) = delete;
 
   RwLock a_lock;
-  hat_t* a_hat = nullptr;                  // a_lock; set when the address space is made
+  hat_t* a_hat = nullptr;                 // a_lock; set when the address space is made
   std::map<uintptr_t, seg_t> a_segments;  // by s_base; a_lock
 };
 
@@ -64,12 +64,12 @@ bool as_addseg(as_t* as, const seg_t& seg);
 // The segment that contains addr, or nullptr. a_lock held; valid until the list changes.
 const seg_t* as_segat(const as_t* as, uintptr_t addr);
 
-// The first segment that ends after addr (it may begin after addr), or nullptr: with seg->end() as the
-// next addr this iterates over all. a_lock held.
+// The first segment that ends after addr (it may begin after addr), or nullptr: with seg->end() as
+// the next addr this iterates over all. a_lock held.
 const seg_t* as_findseg(const as_t* as, uintptr_t addr);
 
-// Splits the segment around addr into two at addr; nothing to do if a boundary is there. False if no
-// segment contains addr. a_lock held as writer.
+// Splits the segment around addr into two at addr; nothing to do if a boundary is there. False if
+// no segment contains addr. a_lock held as writer.
 bool as_split(as_t* as, uintptr_t addr);
 
 // Removes what lies in [base, base + size), splitting at its ends; calls nothing. a_lock held as
@@ -80,8 +80,8 @@ uint64_t as_unmap(as_t* as, uintptr_t base, uint64_t size);
 // writer. False if part of the range is not covered; what is covered is changed nonetheless.
 bool as_setprot(as_t* as, uintptr_t base, uint64_t size, uint32_t prot);
 
-// The lowest hole of `size` bytes at or above `from`, aligned to `align` (a power of two), that ends at
-// or below `limit`; 0 if there is none. a_lock held.
+// The lowest hole of `size` bytes at or above `from`, aligned to `align` (a power of two), that
+// ends at or below `limit`; 0 if there is none. a_lock held.
 uintptr_t as_gap(const as_t* as, uint64_t size, uint64_t align, uintptr_t from, uintptr_t limit);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

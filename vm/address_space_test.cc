@@ -81,6 +81,10 @@ TEST_F(AddressSpace, GapsAreFoundBetweenSegments) {
   EXPECT_EQ(as_gap(&as, 0x2000, 0x4000, 0x1000, 0x10000), 0x8000u);
   EXPECT_EQ(as_gap(&as, 0x3000, 0x1000, 0x1000, 0x8fff), 0u);
   EXPECT_EQ(as_gap(&as, 0x3000, 0x1000, 0x1000, 0x9000), 0x6000u);
+  add(0, 0x1000);
+  const uintptr_t top_page = ~uintptr_t{0} - 0xfff;
+  add(top_page, 0x1000);
+  EXPECT_EQ(as_gap(&as, 0x1000, 0x1000, top_page, ~uintptr_t{0}), 0u) << "does not wrap round";
 }
 
 TEST_F(AddressSpace, LookingNeedsTheLockAndChangingNeedsItAsWriter) {

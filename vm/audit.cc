@@ -95,10 +95,11 @@ class Audit {
         return -1;
       }
       if (!PP_ISFREE(pp)) fail("F2", name_of(*pp), " is on ", name, " but not P_FREE");
-      if (&page_list_of(vm_, pp) != &list) fail("F2", name_of(*pp), " is on the wrong list, ", name);
+      if (&page_list_of(vm_, pp) != &list)
+        fail("F2", name_of(*pp), " is on the wrong list, ", name);
       if ((pp->p_vnode.load(kRelaxed) != nullptr) != cached) {
-        fail("F3", name_of(*pp), cached ? " has no identity and is on " : " has an identity and is on ",
-             name);
+        fail("F3", name_of(*pp),
+             cached ? " has no identity and is on " : " has an identity and is on ", name);
       }
       pp = pp->p_next();
     } while (pp != head);

@@ -11,8 +11,8 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// OK, or an internal error whose message names the first invariant broken, the object and the fields:
-// "invariant 42: page 17 ...". Checked, in this order:
+// OK, or an internal error whose message names the first invariant broken, the object and the
+// fields: "invariant 42: page 17 ...". Checked, in this order:
 //
 //   41  every p_selock has a legal value, no free page is locked, no EWANTED is left behind
 //   F2  P_FREE pages are exactly those on the lists; each is on one list, the one for its frame

@@ -17,8 +17,8 @@ int page_read(Vm& vm, vnode_t* vp, page_t* pp, uint64_t off) {
   return error;
 }
 
-// Makes the page at off, with valid data: EXCL and not I/O locked. *pp nullptr with 0: somebody else was
-// first, search again.
+// Makes the page at off, with valid data: EXCL and not I/O locked. *pp nullptr with 0: somebody
+// else was first, search again.
 int page_create_filled(Vm& vm, vnode_t* vp, uint64_t off, seg_rw rw, page_t** result) {
   *result = page_create_va(vm, vp, off, vm.pagesize, PG_EXCL | PG_WAIT);
   if (*result == nullptr) return 0;
@@ -33,7 +33,8 @@ int page_create_filled(Vm& vm, vnode_t* vp, uint64_t off, seg_rw rw, page_t** re
   }
   page_io_unlock(vm, pp);
   if (error != 0) {
-    // Nobody may see a page without data: those who wait for it search again and try for themselves.
+    // Nobody may see a page without data: those who wait for it search again and try for
+    // themselves.
     page_destroy(vm, pp, 0);
     *result = nullptr;
   }

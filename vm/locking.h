@@ -6,9 +6,9 @@
 //     -> page_freelock 32 -> pse 33
 //   leaves: pse, pio 34, new_freemem 35, freemem 36
 //
-// p_selock is not a Mutex: it is a shared/exclusive lock inside each page_t that is kept for as long
-// as a page is used, across I/O too. Place 2 is reserved for it so that the documented order has a
-// number for every lock; no class is registered under it.
+// p_selock is not a Mutex: it is a shared/exclusive lock inside each page_t that is kept for as
+// long as a page is used, across I/O too. Place 2 is reserved for it so that the documented order
+// has a number for every lock; no class is registered under it.
 //
 // Rules that no annotation can express:
 //

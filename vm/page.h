@@ -26,8 +26,8 @@
 // address spaces (hat_pageunload) and to change p_szc. SHARED freezes identity, p_szc and "not
 // free", and is enough to map the page.
 //
-// The I/O lock (p_iolock_state) is a second, binary lock: the page's data is in transit. It protects
-// p_next and p_prev of a page that is not on a free list.
+// The I/O lock (p_iolock_state) is a second, binary lock: the page's data is in transit. It
+// protects p_next and p_prev of a page that is not on a free list.
 //
 // Invariants:
 //
@@ -89,8 +89,8 @@ struct page_t {
   Atomic<uint8_t> p_state{0};
   // Software REF/MOD bits: atomic or/and from anywhere. On a VMODSORT vnode P_MOD is set under vph.
   Atomic<uint8_t> p_nrm{0};
-  // Size code: 0 = base page, 1 = level-1 page ... Changed by the EXCL owner of all constituents, or
-  // by demotion under page_szc and the root's mlist; loop bounds in hat/ read it unlocked.
+  // Size code: 0 = base page, 1 = level-1 page ... Changed by the EXCL owner of all constituents,
+  // or by demotion under page_szc and the root's mlist; loop bounds in hat/ read it unlocked.
   Atomic<uint8_t> p_szc{0};
   Atomic<uint8_t> p_iolock_state{0};  // written under pio; page_io_trylock peeks
 
@@ -99,8 +99,8 @@ struct page_t {
   // Ring of the vnode's pages (vph).
   Guarded<page_t*> p_vpnext{nullptr};
   Guarded<page_t*> p_vpprev{nullptr};
-  // Ring of a free or cache list (page_freelock), or of pages in transit (I/O lock owner). Both null
-  // when on neither.
+  // Ring of a free or cache list (page_freelock), or of pages in transit (I/O lock owner). Both
+  // null when on neither.
   Guarded<page_t*> p_next{nullptr};
   Guarded<page_t*> p_prev{nullptr};
 
@@ -140,7 +140,8 @@ int page_trylock(Vm& vm, page_t* pp, se_t se);
 // The same, but a SHARED request for a free page takes it EXCL, ready for page_reclaim.
 int page_try_reclaim_lock(Vm& vm, page_t* pp, se_t se);
 
-// In: SHARED. 1 if the caller was the only reader and nobody starves: now EXCL. Else 0, still SHARED.
+// In: SHARED. 1 if the caller was the only reader and nobody starves: now EXCL. Else 0, still
+// SHARED.
 int page_tryupgrade(Vm& vm, page_t* pp);
 
 // In: EXCL. Out: one reader. Wakes all sleepers.
@@ -163,9 +164,7 @@ inline bool PAGE_LOCKED(const page_t* pp) {
 inline bool PAGE_SHARED(const page_t* pp) {
   return (pp->p_selock.load(std::memory_order_relaxed) & ~SE_EWANTED) > 0;
 }
-inline bool PAGE_EXCL(const page_t* pp) {
-  return pp->p_selock.load(std::memory_order_relaxed) < 0;
-}
+inline bool PAGE_EXCL(const page_t* pp) { return pp->p_selock.load(std::memory_order_relaxed) < 0; }
 
 // Exact for a holder of p_selock, a hint for others (relaxed for the same reason).
 inline bool PP_ISFREE(const page_t* pp) {

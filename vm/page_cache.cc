@@ -15,8 +15,8 @@ bool page_is(const page_t* pp, const vnode_t* vp, uint64_t off) {
          pp->p_offset.load(std::memory_order_relaxed) == off;
 }
 
-// Walks the chain. With the chain's mutex the answer is exact, without it a hint: a page that moves to
-// another chain meanwhile leads the walk astray, which ends there and finds nothing.
+// Walks the chain. With the chain's mutex the answer is exact, without it a hint: a page that moves
+// to another chain meanwhile leads the walk astray, which ends there and finds nothing.
 page_t* page_hash_search(const Vm& vm, const vnode_t* vp, uint64_t off) {
   // Relaxed: every page_t a link can lead to was built before the first thread started.
   page_t* pp = vm.page_hash[page_hash_bucket(vm, vp, off)].load(std::memory_order_relaxed);
@@ -169,9 +169,7 @@ void page_rename(Vm& vm, page_t* pp, vnode_t* vp, uint64_t off) {
   }
 }
 
-Mutex& page_hash_mutex(Vm& vm, const vnode_t* vp, uint64_t off) {
-  return chain_mutex(vm, vp, off);
-}
+Mutex& page_hash_mutex(Vm& vm, const vnode_t* vp, uint64_t off) { return chain_mutex(vm, vp, off); }
 
 Mutex& page_vnode_mutex(Vm& vm, const vnode_t* vp) { return vm.vph_mutex[vp->v_id]; }
 

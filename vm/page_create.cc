@@ -17,7 +17,8 @@ bool page_create_promise(Vm& vm, int64_t npages, uint32_t flags) {
   const int64_t floor = page_create_floor(vm, flags);
   while (!page_promise(vm, npages, floor)) {
     if ((flags & PG_PANIC) != 0 && (flags & PG_WAIT) == 0) {
-      panic(absl::StrCat("page_create_va: no memory for ", npages, " pages, freemem ", freemem(vm)));
+      panic(
+          absl::StrCat("page_create_va: no memory for ", npages, " pages, freemem ", freemem(vm)));
     }
     if ((flags & PG_WAIT) == 0) return false;
     if (npages + floor > static_cast<int64_t>(vm.npages)) {
@@ -33,7 +34,8 @@ void set_noreloc(page_t* pp, uint32_t flags) {
   if ((flags & PG_NORELOC) != 0) pp->p_state.fetch_or(P_NORELOC, std::memory_order_relaxed);
 }
 
-// Uses `existing`, which holds the identity we were to give to *spare. It is EXCL, no mutex is held.
+// Uses `existing`, which holds the identity we were to give to *spare. It is EXCL, no mutex is
+// held.
 void page_use_existing(Vm& vm, page_t* existing, page_t** spare) {
   if (PP_ISFREE(existing)) {
     // It leaves the list on the promise that was kept by taking the spare, so the spare goes back
@@ -46,8 +48,8 @@ void page_use_existing(Vm& vm, page_t* existing, page_t** spare) {
   page_io_lock(vm, existing);
 }
 
-// The page for one offset: a new one made of *spare (null afterwards), or the one that exists. EXCL and
-// I/O locked. nullptr if the identity is taken and that is a failure.
+// The page for one offset: a new one made of *spare (null afterwards), or the one that exists. EXCL
+// and I/O locked. nullptr if the identity is taken and that is a failure.
 page_t* page_create_one(Vm& vm, vnode_t* vp, uint64_t off, uint32_t flags, page_t** spare) {
   Mutex& phm = page_hash_mutex(vm, vp, off);
   page_t* existing;
@@ -129,8 +131,8 @@ int page_reclaim(Vm& vm, page_t* pp, Mutex* lock) ABSL_NO_THREAD_SAFETY_ANALYSIS
     page_list_sub(vm, pp);
     return 1;
   }
-  // Every listed page is promised, this one too. Its owner-to-be must be able to lock it, and we wait
-  // with nothing held that it may need.
+  // Every listed page is promised, this one too. Its owner-to-be must be able to lock it, and we
+  // wait with nothing held that it may need.
   page_unlock(vm, pp);
   if (lock != nullptr) lock->exit();
   page_wait_for_memory(vm, 1);

@@ -90,7 +90,8 @@ void page_unresv(Vm& vm, int64_t npages) {
   vm.availrmem_cv.broadcast();
 }
 
-// A thread bound to no CPU counts as one on CPU 0, which is the engines' rule for all per-CPU state.
+// A thread bound to no CPU counts as one on CPU 0, which is the engines' rule for all per-CPU
+// state.
 bool NOMEMWAIT(Vm& vm) {
   HAT_ASSERT(this_cpu() < vm.machine.ncpus());
   return vm.nomemwait[this_cpu()]();

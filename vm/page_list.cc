@@ -103,8 +103,8 @@ void page_sub(page_t** ring, page_t* pp) {
 void page_list_add(Vm& vm, page_t* pp, bool first) {
   page_list_t& list = page_list_of(vm, pp);
   const bool cached = has_identity(pp);
-  // Before the page can be found on a list, and before freemem says so: whoever takes it then finds a
-  // frame that is free.
+  // Before the page can be found on a list, and before freemem says so: whoever takes it then finds
+  // a frame that is free.
   vm.machine.mem().set_kind(pp->p_pagenum, FrameKind::kFree);
   // P_SWAP and the like describe the use that ends here.
   pp->p_state.store(P_FREE, std::memory_order_relaxed);
@@ -138,8 +138,8 @@ page_t* page_get_frame(Vm& vm) {
       page_hashout(vm, pp);
       return pp;
     }
-    // Promised, so it is there (F1): locked for a moment by a thread that will find that it does not
-    // want it, or put on a list we had looked at already.
+    // Promised, so it is there (F1): locked for a moment by a thread that will find that it does
+    // not want it, or put on a list we had looked at already.
     yield();
   }
 }

@@ -25,12 +25,12 @@ void page_list_sub(Vm& vm, page_t* pp);
 // lists first, beginning with the calling CPU's; then the cache lists. In: no mutex held.
 page_t* page_get_frame(Vm& vm);
 
-// The same for a whole group: root and the count - 1 pages after it, which lie on one pair of lists.
-// False, and nothing changed, unless all of them are free and can be locked now.
+// The same for a whole group: root and the count - 1 pages after it, which lie on one pair of
+// lists. False, and nothing changed, unless all of them are free and can be locked now.
 bool page_get_group(Vm& vm, page_t* root, uint64_t count);
 
-// Takes n pages out of freemem if at least `floor` are left: a promise, to be kept by taking as many
-// pages off the lists. False and no change otherwise.
+// Takes n pages out of freemem if at least `floor` are left: a promise, to be kept by taking as
+// many pages off the lists. False and no change otherwise.
 bool page_promise(Vm& vm, int64_t npages, int64_t floor);
 
 // Adds n pages to freemem, after they were put on lists or when a promise is not needed, and wakes

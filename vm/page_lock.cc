@@ -1,7 +1,7 @@
 // The locks of a page: p_selock, the I/O lock, the size-code mutex. See vm/page.h.
 //
-// Loads and stores of p_selock and p_iolock_state are relaxed: the pse or pio mutex orders them, and
-// what a page lock protects is ordered by the mutex of the release and of the next grant.
+// Loads and stores of p_selock and p_iolock_state are relaxed: the pse or pio mutex orders them,
+// and what a page lock protects is ordered by the mutex of the release and of the next grant.
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -13,9 +13,7 @@ namespace {
 
 int32_t selock(const page_t* pp) { return pp->p_selock.load(std::memory_order_relaxed); }
 
-void set_selock(page_t* pp, int32_t value) {
-  pp->p_selock.store(value, std::memory_order_relaxed);
-}
+void set_selock(page_t* pp, int32_t value) { pp->p_selock.store(value, std::memory_order_relaxed); }
 
 // Grants the page if the table in page.h says so. pse held.
 bool page_grant(page_t* pp, se_t se, int es_flags) {
@@ -33,8 +31,8 @@ bool page_grant(page_t* pp, se_t se, int es_flags) {
 
 // Refused: asks for priority if the caller starves, sleeps once. pse and `lock` held on entry; on
 // exit pse is not, `lock` is.
-void page_lock_sleep(page_t* pp, Mutex& pse, Mutex* lock, bool want_priority)
-    ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void page_lock_sleep(page_t* pp, Mutex& pse, Mutex* lock,
+                     bool want_priority) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   const int32_t state = selock(pp);
   if (want_priority && state > 0) set_selock(pp, state | SE_EWANTED);
   // pse is still held, so whoever unlocks the page from here on finds us asleep.
@@ -51,8 +49,8 @@ Mutex& page_io_mutex(Vm& vm, const page_t* pp) { return vm.pio_mutex[pp->p_pagen
 
 Mutex& page_se_mutex(Vm& vm, const page_t* pp) { return vm.pse_mutex[pp->p_pagenum]; }
 
-int page_lock(Vm& vm, page_t* pp, se_t se, Mutex* lock, reclaim_t reclaim, int es_flags)
-    ABSL_NO_THREAD_SAFETY_ANALYSIS {
+int page_lock(Vm& vm, page_t* pp, se_t se, Mutex* lock, reclaim_t reclaim,
+              int es_flags) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   HAT_ASSERT(lock == nullptr || lock->held());
   Mutex& pse = page_se_mutex(vm, pp);
   pse.enter();

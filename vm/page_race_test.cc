@@ -1,9 +1,5 @@
-// The page layer under several threads. Nothing here depends on time: a thread that must be asleep is
-// recognised by what it has let go of or announced.
-#include <functional>
-#include <thread>
-#include <vector>
-
+// The page layer under several threads. Nothing here depends on time: a thread that must be asleep
+// is recognised by what it has let go of or announced.
 #include "gtest/gtest.h"
 #include "vm/page_list.h"
 #include "vm/vm_for_test.h"
@@ -13,28 +9,6 @@ namespace {
 
 constexpr int kRounds = kTsan ? 3'000 : 20'000;
 
-// A thread on a CPU of its own, joined at the end of the scope.
-class OnCpu {
- public:
-  OnCpu(CpuId cpu, std::function<void()> body)
-      : thread_([cpu, body = std::move(body)] {
-          CpuBinding binding(cpu, /*seed=*/cpu + 1);
-          body();
-        }) {}
-  ~OnCpu() { thread_.join(); }
-
- private:
-  std::thread thread_;
-};
-
-// body(i) on CPUs 0 to n - 1 at once.
-void run_together(uint32_t n, const std::function<void(uint32_t)>& body) {
-  std::vector<std::unique_ptr<OnCpu>> threads;
-  for (uint32_t i = 0; i < n; ++i) {
-    threads.push_back(std::make_unique<OnCpu>(i, [&body, i] { body(i); }));
-  }
-}
-
 class PageRace : public VmTest {
  protected:
   page_t* unlocked_page(uint64_t index) {
@@ -43,137 +17,7 @@ class PageRace : public VmTest {
     return pp;
   }
   uint32_t memory_waiters() { return vm.freemem_waiters.load(std::memory_order_relaxed); }
-
-  inline static constexpr LockClass kOuter{"outer", 29};
-  Mutex outer{kOuter};
 };
-
-// Runs a page_lock on another CPU under `outer`, and `meanwhile` once it sleeps. Returns its answer.
-int lock_and_sleep(Vm& vm, page_t* pp, se_t se, Mutex& outer, int es_flags,
-                   const std::function<void()>& meanwhile) {
-  Atomic<bool> entered{false};
-  int answer = -1;
-  {
-    OnCpu sleeper(1, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      outer.enter();
-      entered.store(true, std::memory_order_release);
-      answer = page_lock(vm, pp, se, &outer, P_NO_RECLAIM, es_flags);
-      EXPECT_TRUE(outer.held());
-      outer.exit();
-    });
-    wait_until([&] { return entered.load(std::memory_order_acquire); });
-    // The sleeper had `outer` before it said so and gives it up only to sleep.
-    MutexGuard guard(outer);
-    meanwhile();
-  }
-  return answer;
-}
-
-TEST_F(PageRace, ABlockedRequestDropsTheMutexSleepsOnceAndIsRefused) {
-  page_t* pp = unlocked_page(0);
-  page_trylock(vm, pp, SE_EXCL);
-  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0, [&] { page_unlock(vm, pp); }), 0);
-  EXPECT_EQ(selock(pp), 0);
-}
-
-TEST_F(PageRace, TheLastReaderWakesAWriter) {
-  page_t* pp = unlocked_page(0);
-  page_trylock(vm, pp, SE_SHARED);
-  EXPECT_EQ(lock_and_sleep(vm, pp, SE_EXCL, outer, 0, [&] { page_unlock(vm, pp); }), 0);
-}
-
-TEST_F(PageRace, ADowngradeWakesReaders) {
-  page_t* pp = unlocked_page(0);
-  page_trylock(vm, pp, SE_EXCL);
-  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0, [&] { page_downgrade(vm, pp); }), 0);
-  page_unlock(vm, pp);
-}
-
-TEST_F(PageRace, LosingItsIdentityWakesThoseWhoWaitForAPage) {
-  page_t* pp = unlocked_page(0);
-  page_trylock(vm, pp, SE_EXCL);
-  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0,
-                           [&] { page_destroy(vm, pp, /*dontfree=*/1); }),
-            0);
-  EXPECT_TRUE(PAGE_EXCL(pp)) << "woken although the page is still locked";
-  page_free(vm, pp, 0);
-}
-
-TEST_F(PageRace, RetiringAPageWakesThoseWhoWaitForIt) {
-  page_t* pp = unlocked_page(0);
-  page_trylock(vm, pp, SE_EXCL);
-  page_hashout(vm, pp);
-  EXPECT_EQ(lock_and_sleep(vm, pp, SE_SHARED, outer, 0, [&] { page_lock_delete(vm, pp); }), 0);
-}
-
-TEST_F(PageRace, AStarvingWriterKeepsReadersOutAndGetsThePage) {
-  page_t* pp = unlocked_page(0);
-  page_trylock(vm, pp, SE_SHARED);
-  EXPECT_EQ(lock_and_sleep(vm, pp, SE_EXCL, outer, SE_EXCL_WANTED,
-                           [&] {
-                             EXPECT_EQ(selock(pp), SE_EWANTED | 1);
-                             EXPECT_FALSE(page_trylock(vm, pp, SE_SHARED));
-                             EXPECT_FALSE(page_tryupgrade(vm, pp));
-                             page_unlock(vm, pp);
-                           }),
-            0);
-  EXPECT_FALSE(page_trylock(vm, pp, SE_SHARED)) << "still his turn";
-  EXPECT_TRUE(page_lock(vm, pp, SE_EXCL, nullptr, P_NO_RECLAIM, SE_EXCL_WANTED));
-  page_unlock(vm, pp);
-}
-
-TEST_F(PageRace, AStarvingWriterIsNotRememberedAgainstAWriter) {
-  page_t* pp = unlocked_page(0);
-  page_trylock(vm, pp, SE_EXCL);
-  EXPECT_EQ(lock_and_sleep(vm, pp, SE_EXCL, outer, SE_EXCL_WANTED,
-                           [&] {
-                             EXPECT_EQ(selock(pp), -1);
-                             page_unlock(vm, pp);
-                           }),
-            0);
-  EXPECT_EQ(selock(pp), 0);
-}
-
-TEST_F(PageRace, WritersExcludeEverybodyAndNobodyIsForgotten) {
-  page_t* pp = unlocked_page(0);
-  Guarded<int> value{0};
-  run_together(4, [&](uint32_t cpu) {
-    for (int i = 0; i < kRounds; ++i) {
-      const bool writes = choose(2) == 0;
-      const int flags = writes && cpu == 0 ? SE_EXCL_WANTED : 0;
-      while (!page_lock(vm, pp, writes ? SE_EXCL : SE_SHARED, nullptr, P_NO_RECLAIM, flags)) {
-      }
-      if (writes) {
-        value = value() + 1;
-        if (choose(4) == 0) page_downgrade(vm, pp);
-      } else if (page_tryupgrade(vm, pp)) {
-        value = value() + 1;
-      }
-      (void)value();
-      page_unlock(vm, pp);
-    }
-  });
-  EXPECT_GE(value(), kRounds);
-  EXPECT_EQ(selock(pp), 0);
-}
-
-TEST_F(PageRace, TheIoLockIsHandedOn) {
-  page_t* pp = unlocked_page(0);
-  Guarded<int> value{0};
-  run_together(4, [&](uint32_t) {
-    for (int i = 0; i < kRounds / 4; ++i) {
-      while (!page_lock(vm, pp, SE_SHARED, nullptr, P_NO_RECLAIM)) {
-      }
-      if (choose(2) == 0 || !page_io_trylock(vm, pp)) page_io_lock(vm, pp);
-      value = value() + 1;
-      if (i % 64 == 0) yield();  // so that others do fall asleep
-      page_io_unlock(vm, pp);
-      page_io_wait(vm, pp);
-      page_unlock(vm, pp);
-    }
-  });
-  EXPECT_EQ(value(), kRounds);
-}
 
 TEST_F(PageRace, ALookupNeverReturnsAnotherPageThanItWasAskedFor) {
   // Two identities and pages that keep changing between them: the lock-free probe often hits a page
@@ -195,8 +39,8 @@ TEST_F(PageRace, ALookupNeverReturnsAnotherPageThanItWasAskedFor) {
         continue;
       }
       const se_t se = choose(4) == 0 ? SE_EXCL : SE_SHARED;
-      page_t* pp = choose(2) == 0 ? page_lookup(vm, vp, off, se)
-                                  : page_lookup_nowait(vm, vp, off, se);
+      page_t* pp =
+          choose(2) == 0 ? page_lookup(vm, vp, off, se) : page_lookup_nowait(vm, vp, off, se);
       if (pp == nullptr) continue;
       HAT_ASSERT(pp->p_vnode.load(std::memory_order_relaxed) == vp);
       HAT_ASSERT(pp->p_offset.load(std::memory_order_relaxed) == off);
@@ -233,9 +77,14 @@ TEST_F(PageRace, CreatorsThatMayWaitAllGetThePageInTurn) {
       page_sub(&ring, pp);
       page_io_unlock(vm, pp);
       switch (choose(3)) {
-        case 0: page_unlock(vm, pp); break;
-        case 1: page_free(vm, pp, 0); break;
-        default: page_destroy(vm, pp, 0);
+        case 0:
+          page_unlock(vm, pp);
+          break;
+        case 1:
+          page_free(vm, pp, 0);
+          break;
+        default:
+          page_destroy(vm, pp, 0);
       }
     }
   });
@@ -296,15 +145,6 @@ TEST_F(PageRace, ALockRequestThatCannotReclaimIsRefused) {
   EXPECT_TRUE(PP_ISFREE(cached));
 }
 
-// The next two stop a thread between its look without a lock and the lock, by holding that lock, and
-// change what it saw. Whether it has got that far does not show, so they try often; a thread that comes
-// too late sees the change at once and answers the same.
-constexpr int kAttempts = 100;
-
-void let_others_get_there() {
-  for (int i = 0; i < 20; ++i) yield();
-}
-
 TEST_F(PageRace, APageThatChangedBetweenProbeAndLockIsNotReturned) {
   page_t* pp = unlocked_page(0);
   for (int i = 0; i < kAttempts; ++i) {
@@ -351,13 +191,29 @@ TEST_F(PageRace, AGroupWithAPageThatWasJustTakenIsNotALargePage) {
 }
 
 TEST_F(PageRace, AReservationThatMaySleepIsMetByTheNextUnreserve) {
-  page_resv(vm, 32, KmFlag::kNoSleep);
-  {
+  for (int i = 0; i < kAttempts; ++i) {
+    page_resv(vm, 32, KmFlag::kNoSleep);
     OnCpu waiter(1, [&] { EXPECT_TRUE(page_resv(vm, 2, KmFlag::kSleep)); });
+    let_others_get_there();
     page_unresv(vm, 1);
-    page_unresv(vm, 1);
+    page_unresv(vm, 33);
   }
-  EXPECT_EQ(availrmem(vm), 0);
+  EXPECT_EQ(availrmem(vm), 32);
+}
+
+TEST_F(PageRace, AWalkWaitsForABusyPageAndThenDealsWithIt) {
+  page_t* pp = unlocked_page(0);
+  page_trylock(vm, pp, SE_EXCL);
+  {
+    OnCpu walker(1, [&] { EXPECT_EQ(pvn_vplist_dirty(vm, &file, 0, B_INVAL), 0); });
+    // A walker puts its marker in front and keeps vph until it sleeps.
+    wait_until([&] {
+      MutexGuard guard(page_vnode_mutex(vm, &file));
+      return file.v_pages.load(std::memory_order_relaxed) != pp;
+    });
+    page_unlock(vm, pp);
+  }
+  EXPECT_EQ(exists(file, 0), nullptr);
 }
 
 TEST_F(PageRace, AWalkOverAVnodeSurvivesPagesThatMoveBlockAndLeave) {

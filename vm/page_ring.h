@@ -1,7 +1,8 @@
-// Internal to vm/: how pages hang together by identity, the hash function and a vnode's ring of pages.
+// Internal to vm/: how pages hang together by identity, the hash function and a vnode's ring of
+// pages.
 //
-// The ring runs through p_vpnext and p_vpprev. v_pages is the head; the page before the head is the tail.
-// Every function on rings needs the vnode's vph mutex.
+// The ring runs through p_vpnext and p_vpprev. v_pages is the head; the page before the head is the
+// tail. Every function on rings needs the vnode's vph mutex.
 #ifndef HATCHECK_VM_PAGE_RING_H_
 #define HATCHECK_VM_PAGE_RING_H_
 
@@ -10,8 +11,8 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// Which chain an identity belongs on. Uses the vnode's number, not its address, so that equal runs have
-// equal chains.
+// Which chain an identity belongs on. Uses the vnode's number, not its address, so that equal runs
+// have equal chains.
 inline uint64_t page_hash_bucket(const Vm& vm, const vnode_t* vp, uint64_t off) {
   // Multiplication spreads neighbouring offsets; the high half of the product is the good one.
   const uint64_t key = (off >> vm.pageshift) + (vp->v_id << 24) + vp->v_id;

@@ -45,9 +45,9 @@ int put_one(Vm& vm, vnode_t* vp, page_t* pp, uint32_t flags) {
   return pvn_getdirty(vm, pp, flags) ? pvn_putapage(vm, vp, pp, flags) : 0;
 }
 
-// One walk over the ring. The walker's place is kept by a marker that stands before the next page to look
-// at; a second marker at the tail keeps it from visiting pages that are modified, and so moved to the
-// tail, while it walks. All members need the vph mutex.
+// One walk over the ring. The walker's place is kept by a marker that stands before the next page
+// to look at; a second marker at the tail keeps it from visiting pages that are modified, and so
+// moved to the tail, while it walks. All members need the vph mutex.
 class RingWalk {
  public:
   explicit RingWalk(vnode_t* vp) : vp_(vp) {
@@ -94,8 +94,8 @@ int pvn_getdirty(Vm& vm, page_t* pp, uint32_t flags) {
   HAT_ASSERT(takes_away(flags) ? PAGE_EXCL(pp) : PAGE_LOCKED(pp));
   HAT_ASSERT(!PP_ISFREE(pp));
   PageMappingOps& ops = vm.mapping_ops();
-  if (takes_away(flags) && (pp->p_lckcnt() != 0 || pp->p_cowcnt() != 0 ||
-                            !page_try_demote_pages(vm, pp))) {
+  if (takes_away(flags) &&
+      (pp->p_lckcnt() != 0 || pp->p_cowcnt() != 0 || !page_try_demote_pages(vm, pp))) {
     page_unlock(vm, pp);
     return 0;
   }

@@ -118,8 +118,6 @@ Vm::Vm(const VmConfig& wanted, Machine& the_machine)
 
 Vm::~Vm() = default;
 
-void Vm::set_mapping_ops(PageMappingOps* ops) {
-  ops_ = ops != nullptr ? ops : no_mappings_.get();
-}
+void Vm::set_mapping_ops(PageMappingOps* ops) { ops_ = ops != nullptr ? ops : no_mappings_.get(); }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

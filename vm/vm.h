@@ -1,7 +1,8 @@
 // Vm: everything the kernel's page layer keeps in file-scope variables, in one object.
 //
-// The layer itself is free functions with the kernel's names that take the Vm first: page.h (locks of
-// a page), page_cache.h (pages by identity), page_alloc.h (creating and freeing), vnode.h (files).
+// The layer itself is free functions with the kernel's names that take the Vm first: page.h (locks
+// of a page), page_cache.h (pages by identity), page_alloc.h (creating and freeing), vnode.h
+// (files).
 //
 // vm/ lies below hat/ and calls up through PageMappingOps only.
 //
@@ -25,7 +26,8 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 
 // What the page layer needs of the HAT. The page is locked by the caller, EXCL for hat_pageunload.
-// No mutex of vm/ is held, except that hment_mapcnt and hat_pageunload may be called with none at all.
+// No mutex of vm/ is held, except that hment_mapcnt and hat_pageunload may be called with none at
+// all.
 class PageMappingOps {
  public:
   virtual ~PageMappingOps();
@@ -50,23 +52,23 @@ struct VmConfig {
   uint32_t pse_locks = 128;
   uint32_t pio_locks = 128;
   uint32_t page_szc_locks = 128;
-  uint32_t free_lists = 16;     // pairs of lists, each for a range of frames
-  pfn_t reserved_frames = 0;    // lowest frames: in use from the start, nobody's
-  int64_t throttlefree = -1;    // -1: npages / 256
+  uint32_t free_lists = 16;      // pairs of lists, each for a range of frames
+  pfn_t reserved_frames = 0;     // lowest frames: in use from the start, nobody's
+  int64_t throttlefree = -1;     // -1: npages / 256
   int64_t pageout_reserve = -1;  // -1: throttlefree / 2
-  int64_t t_minarmem = -1;      // availrmem that page_resv leaves; -1: npages / 64, at most 25
+  int64_t t_minarmem = -1;       // availrmem that page_resv leaves; -1: npages / 64, at most 25
 
   // One of everything, no thresholds: for models.
   static VmConfig tiny();
 };
 
-// The free list and the cache list of a range of frames. Rings through p_next; allocation takes from
-// the head.
+// The free list and the cache list of a range of frames. Rings through p_next; allocation takes
+// from the head.
 struct alignas(64) page_list_t {
   explicit page_list_t(uint32_t instance) : page_freelock(kPageFreeLock, instance) {}
   Mutex page_freelock;
-  // Written under page_freelock; an allocator peeks to skip empty lists, and a stale peek costs it a
-  // second round.
+  // Written under page_freelock; an allocator peeks to skip empty lists, and a stale peek costs it
+  // a second round.
   Atomic<page_t*> free_head{nullptr};
   Atomic<page_t*> cache_head{nullptr};
   Guarded<int64_t> free_count{0};
@@ -106,8 +108,8 @@ class Vm {
   LockArray pio_mutex;
   LockArray page_szc_mutex;
 
-  // Free and cache lists. The list of a frame is fixed, pfn >> list_shift, and wide enough for every
-  // large page to lie within one.
+  // Free and cache lists. The list of a frame is fixed, pfn >> list_shift, and wide enough for
+  // every large page to lie within one.
   const int list_shift;
   std::deque<page_list_t> lists;
 

@@ -3,9 +3,12 @@
 #define HATCHECK_VM_VM_FOR_TEST_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -118,6 +121,37 @@ class VmTest : public ::testing::Test {
 template <class Condition>
 void wait_until(Condition cond) {
   while (!cond()) yield();
+}
+
+// A thread on a CPU of its own, joined at the end of the scope.
+class OnCpu {
+ public:
+  OnCpu(CpuId cpu, std::function<void()> body)
+      : thread_([cpu, body = std::move(body)] {
+          CpuBinding binding(cpu, /*seed=*/cpu + 1);
+          body();
+        }) {}
+  ~OnCpu() { thread_.join(); }
+
+ private:
+  std::thread thread_;
+};
+
+// body(i) on CPUs 0 to n - 1 at once.
+void run_together(uint32_t n, const std::function<void(uint32_t)>& body) {
+  std::vector<std::unique_ptr<OnCpu>> threads;
+  for (uint32_t i = 0; i < n; ++i) {
+    threads.push_back(std::make_unique<OnCpu>(i, [&body, i] { body(i); }));
+  }
+}
+
+// For tests that stop a thread between its look without a lock and the lock, by holding that lock,
+// and change what it saw. Whether it has got that far does not show, so they try often; a thread
+// that comes too late must give the same answer.
+inline constexpr int kAttempts = 100;
+
+inline void let_others_get_there() {
+  for (int i = 0; i < 20; ++i) yield();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

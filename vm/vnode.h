@@ -73,12 +73,13 @@ inline bool vn_has_cached_data(const vnode_t* vp) {
 
 // The pages of [off, off + len), off page aligned, len > 0, read from the backing if need be.
 //
-// pl receives the pages in order and a nullptr after the last, so it needs one element more than there
-// are pages. Each page: valid data, not free, I/O lock released, locked SHARED, or EXCL for S_CREATE
-// (a page made by S_CREATE is not read but zeroed). *protp, if given: PROT_ALL_PAGE, without
-// PROT_WRITE_PAGE if rw is not S_WRITE or S_CREATE and a page reaches beyond the end of the data, where
-// a write needs the file system first. pl empty: read ahead of the first page, nothing returned.
-// Returns 0, or an errno value (EIO of the backing; ENOSYS without backing) and no page held.
+// pl receives the pages in order and a nullptr after the last, so it needs one element more than
+// there are pages. Each page: valid data, not free, I/O lock released, locked SHARED, or EXCL for
+// S_CREATE (a page made by S_CREATE is not read but zeroed). *protp, if given: PROT_ALL_PAGE,
+// without PROT_WRITE_PAGE if rw is not S_WRITE or S_CREATE and a page reaches beyond the end of the
+// data, where a write needs the file system first. pl empty: read ahead of the first page, nothing
+// returned. Returns 0, or an errno value (EIO of the backing; ENOSYS without backing) and no page
+// held.
 int vop_getpage(Vm& vm, vnode_t* vp, uint64_t off, size_t len, uint32_t* protp,
                 absl::Span<page_t*> pl, seg_rw rw);
 
@@ -105,8 +106,8 @@ void pvn_write_done(Vm& vm, page_t* pp, uint32_t flags, int error);
 // vop_putpage for all pages at off and beyond, by walking v_pages. In: no mutex held.
 int pvn_vplist_dirty(Vm& vm, vnode_t* vp, uint64_t off, uint32_t flags);
 
-// Prepares the vnode for another life, or for destruction: all its pages are destroyed unwritten. 0,
-// or EBUSY if memory-locked pages remain. In: nobody else creates pages for vp.
+// Prepares the vnode for another life, or for destruction: all its pages are destroyed unwritten.
+// 0, or EBUSY if memory-locked pages remain. In: nobody else creates pages for vp.
 int vn_recycle(Vm& vm, vnode_t* vp);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -15,8 +15,7 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-MemoryBacking::MemoryBacking(uint64_t capacity, uint64_t size)
-    : bytes_(capacity), size_(size) {
+MemoryBacking::MemoryBacking(uint64_t capacity, uint64_t size) : bytes_(capacity), size_(size) {
   HAT_ASSERT(size <= capacity);
 }
 
@@ -103,9 +102,12 @@ FaultyBacking::FaultyBacking(std::unique_ptr<VnodeBacking> inner, Plan plan)
 
 int FaultyBacking::read(uint64_t off, absl::Span<uint8_t> to) {
   switch (plan_(Op::kRead, off, to.size())) {
-    case Fault::kNone: return inner_->read(off, to);
-    case Fault::kEio: return EIO;
-    case Fault::kShort: break;
+    case Fault::kNone:
+      return inner_->read(off, to);
+    case Fault::kEio:
+      return EIO;
+    case Fault::kShort:
+      break;
   }
   const int error = inner_->read(off, to.first(to.size() / 2));
   return error != 0 ? error : EIO;
@@ -113,9 +115,12 @@ int FaultyBacking::read(uint64_t off, absl::Span<uint8_t> to) {
 
 int FaultyBacking::write(uint64_t off, absl::Span<const uint8_t> from) {
   switch (plan_(Op::kWrite, off, from.size())) {
-    case Fault::kNone: return inner_->write(off, from);
-    case Fault::kEio: return EIO;
-    case Fault::kShort: break;
+    case Fault::kNone:
+      return inner_->write(off, from);
+    case Fault::kEio:
+      return EIO;
+    case Fault::kShort:
+      break;
   }
   const int error = inner_->write(off, from.first(from.size() / 2));
   return error != 0 ? error : EIO;

@@ -1,93 +1,23 @@
-// Backings, and the calls that move pages between them and memory; one thread.
+// The calls that move pages between backings and memory; one thread.
 #include "vm/vnode.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <fstream>
-#include <iterator>
+#include <memory>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "gtest/gtest.h"
+#include "vm/file_for_test.h"
 #include "vm/vm_for_test.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
-using Bytes = std::vector<uint8_t>;
 using Fault = FaultyBacking::Fault;
 using Op = FaultyBacking::Op;
-
-Bytes read_back(VnodeBacking& backing, uint64_t off, size_t size) {
-  Bytes bytes(size, 0xee);
-  EXPECT_EQ(backing.read(off, absl::MakeSpan(bytes)), 0);
-  return bytes;
-}
-
-// A file in the test's scratch folder, gone at the end.
-class TempFile {
- public:
-  TempFile() {
-    const char* folder = std::getenv("TEST_TMPDIR");
-    path_ = std::string(folder != nullptr ? folder : "/tmp") + "/vnode_test.XXXXXX";
-    const int fd = ::mkstemp(path_.data());
-    EXPECT_GE(fd, 0);
-    ::close(fd);
-  }
-  ~TempFile() { ::unlink(path_.c_str()); }
-  const std::string& path() const { return path_; }
-  std::string contents() const {
-    std::ifstream in(path_, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
-  }
-
- private:
-  std::string path_;
-};
-
-TEST(MemoryBacking, ReadsZeroesBeyondItsEndAndRefusesMoreThanItsCapacity) {
-  MemoryBacking backing(8);
-  EXPECT_EQ(backing.size(), 0u);
-  EXPECT_EQ(backing.write(2, {1, 2, 3}), 0);
-  EXPECT_EQ(backing.size(), 5u);
-  EXPECT_EQ(read_back(backing, 1, 6), (Bytes{0, 1, 2, 3, 0, 0}));
-  EXPECT_EQ(read_back(backing, 100, 2), (Bytes{0, 0}));
-  EXPECT_EQ(backing.write(7, {1, 2}), ENOSPC);
-  EXPECT_EQ(backing.resize(9), ENOSPC);
-  EXPECT_EQ(backing.resize(3), 0);
-  EXPECT_EQ(backing.resize(8), 0);
-  EXPECT_EQ(read_back(backing, 0, 8), (Bytes{0, 0, 1, 0, 0, 0, 0, 0})) << "cut off means gone";
-}
-
-TEST(FileBacking, ReadsAndWritesARealFile) {
-  TempFile file;
-  auto backing = FileBacking::open(file.path(), O_RDWR);
-  ASSERT_TRUE(backing.ok()) << backing.status();
-  EXPECT_EQ((*backing)->write(3, {'a', 'b', 'c'}), 0);
-  EXPECT_EQ((*backing)->size(), 6u);
-  EXPECT_EQ(read_back(**backing, 4, 4), (Bytes{'b', 'c', 0, 0})) << "zeroes past the end";
-  EXPECT_EQ(read_back(**backing, 100, 1), (Bytes{0}));
-  EXPECT_EQ((*backing)->resize(4), 0);
-  EXPECT_EQ((*backing)->sync(), 0);
-  EXPECT_EQ(file.contents(), std::string("\0\0\0a", 4));
-}
-
-TEST(FileBacking, SaysWhichFileCannotBeOpened) {
-  auto backing = FileBacking::open("/no/such/file", O_RDONLY);
-  EXPECT_TRUE(absl::IsNotFound(backing.status()));
-  EXPECT_NE(backing.status().message().find("/no/such/file"), std::string::npos);
-}
-
-TEST(FileBacking, GivesErrorsAsErrnoValues) {
-  TempFile file;
-  auto backing = FileBacking::open(file.path(), O_RDONLY);
-  ASSERT_TRUE(backing.ok());
-  EXPECT_EQ((*backing)->write(0, {1}), EBADF);
-  EXPECT_EQ((*backing)->resize(1), EINVAL);
-}
 
 class Vnode : public VmTest {
  protected:
@@ -95,8 +25,8 @@ class Vnode : public VmTest {
     auto memory = std::make_unique<MemoryBacking>(16 * 32, 16 * 32);
     memory_ = memory.get();
     for (uint8_t i = 0; i < 16; ++i) memory_->write(i * 32, Bytes(32, i));
-    auto faulty = std::make_unique<FaultyBacking>(
-        std::move(memory), [this](Op op, uint64_t off, uint64_t) {
+    auto faulty =
+        std::make_unique<FaultyBacking>(std::move(memory), [this](Op op, uint64_t off, uint64_t) {
           ++transfers_;
           return op == fault_op_ && off == fault_off_ ? fault_ : Fault::kNone;
         });
@@ -284,6 +214,7 @@ TEST_F(Vnode, BFreeKeepsAPageThatWasUsedDuringTheTransfer) {
   mappings.hardware[pp] = P_REF;
   pvn_write_done(vm, pp, B_FREE, 0);
   EXPECT_FALSE(PP_ISFREE(pp));
+  EXPECT_EQ(mappings.mapped[pp], 1u) << "its mappings stay";
   EXPECT_EQ(selock(pp), 0);
 }
 

@@ -264,6 +264,21 @@ TEST(ObjectCacheMemory, IsSharedByBoundAndUnboundThreads) {
   EXPECT_EQ(cache.outstanding(), 0);
 }
 
+// An unbound thread says CPU 0 too, but the magazine of CPU 0 is not its to touch.
+TEST(ObjectCacheMemory, AMagazineServesTheBoundThreadOnly) {
+  if (kTsan || kAsan) GTEST_SKIP() << "sanitizer builds have no magazines";
+  ObjectCache<Item> cache("item");
+  Item* in_magazine = nullptr;
+  {
+    const CpuBinding binding(0);
+    in_magazine = cache.alloc(KmFlag::kSleep);
+    cache.free(in_magazine);
+  }
+  Item* item = cache.alloc(KmFlag::kSleep);
+  EXPECT_NE(item, in_magazine);
+  cache.free(item);
+}
+
 TEST(ObjectCacheMemory, AWriteAfterFreeIsFoundWhenTheCacheEnds) {
   if (kTsan || kAsan) GTEST_SKIP() << "a sanitizer reports the write itself";
   EXPECT_EXIT(
