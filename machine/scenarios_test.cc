@@ -16,9 +16,9 @@ class MachineScenarios : public testing::Test {};
 
 using All = testing::Types<
     BlockedTargetIsServiced, CapturedCpusStandStill<200>, InitiatorsTakeTurns<50>,
-    UnmapAgainstAccess<50000, 20000, 2, kRecheck>, UnmapAgainstAccess<50000, 20000, 2, kBlindDirty>,
-    CapturedUnmapLosesNoMod<200>, SoftwareBitsSurviveWalks<200000, 20000, kRecheck>,
-    SoftwareBitsSurviveWalks<200000, 20000, kBlindDirty>, NeighbouringBytesSurvive<200000>>;
+    UnmapAgainstAccess<2000, 500, 2, kRecheck>, UnmapAgainstAccess<2000, 500, 2, kBlindDirty>,
+    CapturedUnmapLosesNoMod<200>, SoftwareBitsSurviveWalks<20000, 2000, kRecheck>,
+    SoftwareBitsSurviveWalks<20000, 2000, kBlindDirty>, NeighbouringBytesSurvive<20000>>;
 TYPED_TEST_SUITE(MachineScenarios, All);
 
 TYPED_TEST(MachineScenarios, hold_on_real_threads) {

@@ -210,7 +210,7 @@ class CycleThroughASleeper : public ScenarioDefaults {
   static constexpr const char* kClaim = "a sleeper that holds a lock waits for its mutex too";
   static constexpr Bounds kBounds{.iterations = 1};
 
-  void thread(int index) {
+  void thread(int index) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     if (index == 0) {
       outer_.enter();
       mutex_.enter();

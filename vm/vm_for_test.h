@@ -148,10 +148,10 @@ void run_together(uint32_t n, const std::function<void(uint32_t)>& body) {
 // For tests that stop a thread between its look without a lock and the lock, by holding that lock,
 // and change what it saw. Whether it has got that far does not show, so they try often; a thread
 // that comes too late must give the same answer.
-inline constexpr int kAttempts = 100;
+inline constexpr int kAttempts = 40;
 
 inline void let_others_get_there() {
-  for (int i = 0; i < 20; ++i) yield();
+  for (int i = 0; i < 5; ++i) yield();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

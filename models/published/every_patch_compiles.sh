@@ -1,6 +1,8 @@
 #!/bin/bash
-# The libraries are data of this test: it runs only if every patch applied and every patched file compiled.
+# The patched libraries are data of this test, so it runs only if every patch applied and every patched
+# file compiled. Here it checks that it was given one for each patch.
 set -euo pipefail
-count=$(find -L . -path '*models/published*' -name '*_observed.*' | wc -l)
-echo "$count patched libraries built"
-[[ "$count" -gt 0 ]]
+patches=$(find -L . -path '*/models/published/*.patch' | wc -l)
+libraries=$(find -L . -path '*/models/published/*' -name 'lib*_observed.*' | wc -l)
+echo "$patches patches, $libraries patched libraries"
+[[ "$patches" -gt 0 && "$patches" -eq "$libraries" ]]
