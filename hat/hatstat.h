@@ -1,7 +1,7 @@
 // Event counters of the HAT layer (the kernel's hatstat), one set per CPU.
 //
-// A CPU adds to its own set with relaxed atomics and no lock; sum() reads all sets and is a snapshot
-// only at quiescence.
+// A CPU adds to its own set with relaxed atomics and no lock; sum() reads all sets and is a
+// snapshot only at quiescence.
 #ifndef HATCHECK_HAT_HATSTAT_H_
 #define HATCHECK_HAT_HATSTAT_H_
 
@@ -71,8 +71,7 @@ class HatStats {
 };
 
 // HATSTAT_INC(sys, hs_steals) adds one to the calling CPU's counter.
-#define HATSTAT_INC(sys, name) \
-  ((sys).hatstat.mine().name.fetch_add(1, ::std::memory_order_relaxed))
+#define HATSTAT_INC(sys, name) ((sys).hatstat.mine().name.fetch_add(1, ::std::memory_order_relaxed))
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 

@@ -14,6 +14,9 @@ namespace {
 // than one object.
 constexpr int64_t kSlabBytes = 4096;
 
+// What a CPU takes on top of what it needs, and gives back when it has more than twice as much.
+constexpr int64_t kCreditBytes = 1024;
+
 // A locked kernel page in the heap window that nobody else has, EXCL; nullptr if memory is short or
 // the window is full. Sets *va to where it belongs.
 page_t* kmem_page(System& sys, KmFlag flag, uintptr_t* va) {
@@ -55,24 +58,52 @@ bool kmem_grow(System& sys, KmFlag flag) {
   return true;
 }
 
-// Accounts for size more bytes in use and sees that memory stands behind them. The two counters are
-// independent: threads that race for the last bytes back a page each, and the surplus is used next.
-bool kmem_take(System& sys, int64_t size, KmFlag flag) {
-  sys.kmem_in_use.fetch_add(size, std::memory_order_relaxed);
-  // Boot memory comes with its mapping, and without a heap window all memory does.
-  if (sys.use_boot_reserve.load(std::memory_order_relaxed) != 0 ||
-      sys.heap_addr == sys.heap_eaddr) {
-    sys.kmem_backed.fetch_add(size, std::memory_order_relaxed);
-    return true;
-  }
-  while (sys.kmem_in_use.load(std::memory_order_relaxed) >
-         sys.kmem_backed.load(std::memory_order_relaxed)) {
-    if (!kmem_grow(sys, flag)) {
-      sys.kmem_in_use.fetch_sub(size, std::memory_order_relaxed);
-      return false;
-    }
-  }
+// Takes bytes that are backed and that nobody uses; false if there are too few. The counters are
+// independent, but backed only grows.
+bool kmem_claim(System& sys, int64_t bytes) {
+  int64_t used = sys.kmem_in_use.load(std::memory_order_relaxed);
+  do {
+    if (used + bytes > sys.kmem_backed.load(std::memory_order_relaxed)) return false;
+  } while (!sys.kmem_in_use.compare_exchange_strong(used, used + bytes, std::memory_order_relaxed,
+                                                    std::memory_order_relaxed));
   return true;
+}
+
+// Sees that memory stands behind an object of that size. Most come and go on the CPU's credit, so
+// that CPUs do not meet at the common counter.
+bool kmem_take(System& sys, int64_t size, KmFlag flag) {
+  Guarded<int64_t>& credit = sys.me().kmem_credit;
+  for (;;) {
+    if (credit() >= size) {
+      credit = credit() - size;
+      return true;
+    }
+    // Boot memory comes with its mapping, and without a heap window all memory does.
+    if (sys.use_boot_reserve.load(std::memory_order_relaxed) != 0 ||
+        sys.heap_addr == sys.heap_eaddr) {
+      sys.kmem_backed.fetch_add(size, std::memory_order_relaxed);
+      sys.kmem_in_use.fetch_add(size, std::memory_order_relaxed);
+      return true;
+    }
+    if (kmem_claim(sys, size + kCreditBytes)) {
+      credit = credit() + kCreditBytes;
+      return true;
+    }
+    if (kmem_claim(sys, size - credit())) {
+      credit = 0;
+      return true;
+    }
+    // May come here again for this CPU, and may find that others have used up what it backs.
+    if (!kmem_grow(sys, flag)) return false;
+  }
+}
+
+void kmem_give(System& sys, int64_t size) {
+  Guarded<int64_t>& credit = sys.me().kmem_credit;
+  credit = credit() + size;
+  if (credit() <= 2 * kCreditBytes) return;
+  credit = credit() - kCreditBytes;
+  sys.kmem_in_use.fetch_sub(kCreditBytes, std::memory_order_relaxed);
 }
 
 template <class T>
@@ -84,15 +115,14 @@ T* kmem_alloc(System& sys, ObjectCache<T>& cache, KmFlag flag, Where where) {
                        sys.kmem_in_use.load(std::memory_order_relaxed), " bytes in use"));
   }
   T* object = cache.alloc(flag, where);
-  if (object == nullptr) sys.kmem_in_use.fetch_sub(size, std::memory_order_relaxed);
+  if (object == nullptr) kmem_give(sys, size);
   return object;
 }
 
 template <class T>
 void kmem_free(System& sys, ObjectCache<T>& cache, T* object, Where where) {
   cache.free(object, where);
-  // What backs it stays, for the next object.
-  sys.kmem_in_use.fetch_sub(sizeof(T), std::memory_order_relaxed);
+  kmem_give(sys, sizeof(T));  // what backs it stays, for the next object
 }
 
 }  // namespace

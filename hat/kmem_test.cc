@@ -49,7 +49,10 @@ class KmemTest : public HatTest {
     HatTest::TearDown();
   }
 
-  int64_t in_use() { return sys().kmem_in_use.load(std::memory_order_relaxed); }
+  // By objects. The test is on CPU 0, so no other CPU has credit.
+  int64_t in_use() {
+    return sys().kmem_in_use.load(std::memory_order_relaxed) - sys().me().kmem_credit();
+  }
   int64_t backed() { return sys().kmem_backed.load(std::memory_order_relaxed); }
   int64_t surplus() { return backed() - in_use(); }
 
@@ -111,6 +114,14 @@ TEST_F(KmemTest, EveryObjectIsAccountedForUntilItIsFreed) {
   kmem_free_htable(sys(), ht);
   kmem_free_hat(sys(), hat);
   EXPECT_EQ(in_use(), before);
+}
+
+TEST_F(KmemTest, ACpuKeepsLittleOfWhatItFrees) {
+  use_up_the_surplus();
+  for (hment_t* hm : hms_) kmem_free_hment(sys(), hm);
+  hms_.clear();
+  EXPECT_LE(sys().me().kmem_credit(), 2048);
+  EXPECT_GE(sys().me().kmem_credit(), 1024);
 }
 
 TEST_F(KmemTest, AFailureOfTheFaultPlanLeavesNothingBehind) {

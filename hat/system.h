@@ -91,6 +91,7 @@ struct System {
     // Thread part.
     Guarded<int> t_hatdepth{0};
     Guarded<bool> t_vmem_populating{false};  // owns a "vmem populate lock": may use reserves
+    Guarded<int64_t> kmem_credit{0};         // part of kmem_in_use that no object uses yet
   };
 
   const SystemConfig config;
@@ -134,7 +135,7 @@ struct System {
   ObjectCache<hment_t> hment_cache;
 
   // Kernel heap window for slabs (hat/kmem.h).
-  Atomic<int64_t> kmem_in_use{0};        // bytes handed out
+  Atomic<int64_t> kmem_in_use{0};        // bytes handed out to objects and CPUs
   Atomic<int64_t> kmem_backed{0};        // bytes with pages behind them
   Atomic<uint64_t> kmem_next_offset{0};  // next unused page of the window
 

@@ -15,9 +15,9 @@ template <class S>
 class MachineScenarios : public testing::Test {};
 
 using All = testing::Types<
-    BlockedTargetIsServiced, CapturedCpusStandStill<200>, InitiatorsTakeTurns<50>,
+    BlockedTargetIsServiced, CapturedCpusStandStill<100>, InitiatorsTakeTurns<20>,
     UnmapAgainstAccess<2000, 500, 2, kRecheck>, UnmapAgainstAccess<2000, 500, 2, kBlindDirty>,
-    CapturedUnmapLosesNoMod<200>, SoftwareBitsSurviveWalks<20000, 2000, kRecheck>,
+    CapturedUnmapLosesNoMod<60>, SoftwareBitsSurviveWalks<20000, 2000, kRecheck>,
     SoftwareBitsSurviveWalks<20000, 2000, kBlindDirty>, NeighbouringBytesSurvive<20000>>;
 TYPED_TEST_SUITE(MachineScenarios, All);
 

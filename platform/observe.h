@@ -86,6 +86,11 @@ std::vector<CpuState> cpu_states();
 // on a condition variable, which cannot return without its mutex.
 std::string find_deadlock();
 
+// True if `threads` CPUs are bound, these are all the threads there are, and none of them can ever
+// go on: each sleeps on a condition variable that nobody signalled since, or waits for a lock that
+// another one has. No false reports either; a sleeper that may have been woken counts as running.
+bool all_stuck(uint32_t threads);
+
 // The table of cpu_states() as text, preceded by "deadlock: ..." if there is one, with the names
 // of the condition variables that CPUs sleep on. For a watchdog to print when nothing moves.
 std::string describe_stuck();

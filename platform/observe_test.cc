@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "platform/conformance/condvar.h"
 #include "platform/conformance/mutex.h"
 #include "platform/conformance/rwlock_misuse.h"
 
@@ -69,6 +70,7 @@ TEST(PlainBuild, ReturnsEmptyResults) {
   EXPECT_THAT(cpu_states(), IsEmpty());
   EXPECT_EQ(path_counts().lock_acquisitions, 0u);
   EXPECT_EQ(find_deadlock(), "");
+  EXPECT_FALSE(all_stuck(1));
   EXPECT_EQ(describe_stuck(), "");
 }
 
@@ -259,6 +261,34 @@ TEST_F(Observe, FindsACycleThroughAWaitingWriter) {
       report.message,
       HasSubstr("cpu 2 waits for shared[5] as a reader also wanted by the writer on cpu 1"));
   EXPECT_THAT(report.message, HasSubstr("cpu 1 waits for shared[5] as the writer held by cpu 0"));
+}
+
+TEST_F(Observe, FindsASleeperThatNobodyCanWake) {
+  const Report report = run_isolated<conformance::ForgottenSignal>(patient());
+  EXPECT_EQ(verdict_line(report), "violated (lost wake-up)") << report.message;
+  EXPECT_THAT(report.message, HasSubstr("'never signalled'"));
+}
+
+TEST_F(Observe, DoesNotCallASignalledSleeperStuck) {
+  Mutex mutex(kFirst);
+  CondVar changed("changed");
+  Guarded<bool> ready{false};
+  std::thread sleeper([&] {
+    const CpuBinding binding(1);
+    const MutexGuard guard(mutex);
+    while (!ready()) changed.wait(mutex);
+  });
+  await_waiting(1);
+  // Entered only once the sleeper has given up the mutex.
+  {
+    const MutexGuard guard(mutex);
+    EXPECT_TRUE(all_stuck(1));
+    EXPECT_FALSE(all_stuck(2)) << "another thread might wake it";
+    changed.signal();
+    EXPECT_FALSE(all_stuck(1)) << "woken, but it cannot have the mutex yet";
+    ready = true;
+  }
+  sleeper.join();
 }
 
 TEST_F(Observe, FindsACycleThroughASleeper) {

@@ -1,6 +1,6 @@
 #!/bin/bash
-# soak.sh HATSTRESS [FLAG...]: a minute of a workload with many threads and a seed of its own, first as it
-# is and then with 64 threads.
+# soak.sh HATSTRESS [FLAG...]: a minute of a workload with a seed of its own, with 8 threads and then
+# with 64.
 set -euo pipefail
 evidence="${TEST_UNDECLARED_OUTPUTS_DIR:-.}/evidence"
 "$1" "${@:2}" --duration=60s --threads=8 --evidence="$evidence"

@@ -156,13 +156,16 @@ absl::Status build_maps(World& world, uint32_t hats, const std::string& folder) 
   return absl::OkStatus();
 }
 
+// Every operation, by how often it happens to a busy process.
+std::vector<WeightedOp> mixed_weights() {
+  return {{"fault", 120},   {"refault", 40}, {"touch", 400}, {"unload", 80}, {"protect", 30},
+          {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5}, {"pageunload", 30},
+          {"pagesync", 30}, {"pageout", 15}, {"large", 4},   {"switch", 30}, {"exit", 4},
+          {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},  {"window", 15},
+          {"idle", 10},     {"steal", 1},    {"reap", 1}};
+}
+
 std::vector<Workload> make_workloads() {
-  const std::vector<WeightedOp> mixed = {
-      {"fault", 120},   {"refault", 40}, {"touch", 400}, {"unload", 80}, {"protect", 30},
-      {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5}, {"pageunload", 30},
-      {"pagesync", 30}, {"pageout", 15}, {"large", 4},  {"switch", 30}, {"exit", 4},
-      {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},  {"window", 15},
-      {"idle", 10},     {"steal", 1},    {"reap", 1}};
   std::vector<Workload> all;
   all.push_back({"maps",
                  "the memory maps of real processes, faulted, touched, unmapped and exited",
@@ -184,7 +187,7 @@ std::vector<Workload> make_workloads() {
                   {"idle", 5}},
                  0,
                  65536});
-  all.push_back({"mix", "every operation at random", mixed, 32, 32768});
+  all.push_back({"mix", "every operation at random", mixed_weights(), 32, 32768});
   all.push_back({"share",
                  "many address spaces map the same few pages: long mapping lists",
                  {{"fault", 300},
@@ -237,8 +240,8 @@ std::vector<Workload> make_workloads() {
                   {"exit", 2}},
                  3,
                  8192});
-  all.push_back({"pressure", "allocations fail, reserves are empty, tables are stolen", mixed, 48,
-                 12288, 0.3, 0.05, 0});
+  all.push_back({"pressure", "allocations fail, reserves are empty, tables are stolen",
+                 mixed_weights(), 48, 12288, 0.3, 0.05, 0});
   return all;
 }
 

@@ -11,7 +11,7 @@ void CondVar::wait(Mutex& mutex, Where where) {
   if (!mutex.held()) mutex.misuse(Kind::kUnlockByNonOwner, where);
   // In this order, so that the CPU never appears to wait for a mutex that it holds itself.
   mutex.no_longer_owned(me);
-  if constexpr (kObserved) stats_wait_begin(me, mutex.id(), name_, where);
+  if constexpr (kObserved) stats_sleep_begin(me, mutex.id(), name_, this, where);
   {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     condvar_.wait(lock);

@@ -35,8 +35,14 @@ class CondVar {
   CondVar& operator=(const CondVar&) = delete;
 
   void wait(Mutex& mutex, Where where = Where::here()) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
-  void signal(Where = Where::here()) { condvar_.notify_one(); }
-  void broadcast(Where = Where::here()) { condvar_.notify_all(); }
+  void signal(Where = Where::here()) {
+    condvar_.notify_one();
+    if constexpr (kObserved) stats_signalled(this);
+  }
+  void broadcast(Where = Where::here()) {
+    condvar_.notify_all();
+    if constexpr (kObserved) stats_signalled(this);
+  }
 
   const char* name() const { return name_; }
 

@@ -15,6 +15,8 @@ Cpu g_cpus[kMaxCpus];
 // Who is on each CPU. Acquire and release hand the entry from one thread to the next.
 constinit std::atomic<bool> g_taken[kMaxCpus];
 
+constinit std::atomic<CpuId> g_limit{0};
+
 thread_local constinit Cpu t_unbound;
 
 constexpr uint64_t kUnboundSeed = 0x6861746368656b;
@@ -29,6 +31,8 @@ Cpu& Cpu::attach_unbound() {
 }
 
 Cpu& Cpu::at(CpuId id) { return g_cpus[id]; }
+
+CpuId Cpu::limit() { return g_limit.load(std::memory_order_acquire); }
 
 std::string Cpu::describe(const Cpu* cpu) {
   const std::less<const Cpu*> before;
@@ -54,6 +58,9 @@ void Cpu::bind(CpuId id, std::mt19937_64* random, Where where) {
   }
   if (g_taken[id].exchange(true, std::memory_order_acquire)) {
     panic("cpu " + std::to_string(id) + " already runs another thread", where);
+  }
+  CpuId limit = g_limit.load(std::memory_order_relaxed);
+  while (limit <= id && !g_limit.compare_exchange_weak(limit, id + 1)) {
   }
   Cpu& cpu = g_cpus[id];
   cpu.id_.set(id);
@@ -134,9 +141,12 @@ void Cpu::too_many_locks(const LockId& id, const Where& where) {
 }
 
 #ifdef HATCHECK_OBSERVE
-void Cpu::wait_begin(const LockId& id, const char* condvar, const Where& where) {
+void Cpu::wait_begin(const LockId& id, const char* condvar, const void* condvar_id,
+                     const Where& where) {
   change_begin();
   wait_.id.set(id);
+  wait_.signalled.set(false);
+  wait_.condvar_id.set(condvar_id);
   wait_.condvar.set(condvar);
   wait_.where.set(where);
   wait_.since.set(stats_ticks());
@@ -147,6 +157,7 @@ void Cpu::wait_end() {
   change_begin();
   wait_.id.set(LockId{});
   wait_.condvar.set(nullptr);
+  wait_.condvar_id.set(nullptr);
   change_end();
 }
 #endif

@@ -125,6 +125,9 @@ class alignas(64) Cpu {
   // The entry of a CPU. Precondition: id < kMaxCpus.
   static Cpu& at(CpuId id);
 
+  // One more than the largest CPU that was ever bound.
+  static CpuId limit();
+
   // "cpu 3" or "a thread on no cpu", for an entry that may be gone: it is not read.
   static std::string describe(const Cpu* cpu);
 
@@ -172,15 +175,24 @@ class alignas(64) Cpu {
   struct Wait {
     PublishedLockId id;
     Published<const char*> condvar{nullptr};
+    Published<const void*> condvar_id{nullptr};  // its address, only compared
+    // Set by who signals, after the sleeper may have been woken: the only field that other threads
+    // write. While it is clear the sleeper is asleep for certain.
+    Published<bool> signalled{false};
     PublishedWhere where;
     Published<uint64_t> since{0};
   };
   // Says when the newest lock was acquired.
   void held_since(uint64_t ticks) { held_[held_count_.get() - 1].since.set(ticks); }
 
-  void wait_begin(const LockId& id, const char* condvar, const Where& where);
+  void wait_begin(const LockId& id, const char* condvar, const void* condvar_id,
+                  const Where& where);
   void wait_end();
   const Wait& wait() const { return wait_; }
+  // Marks a sleeper on the condition variable, if this CPU is one.
+  void mark_signalled(const void* condvar_id) {
+    if (wait_.condvar_id.get() == condvar_id) wait_.signalled.set(true);
+  }
   uint64_t epoch() const { return epoch_.get(); }
 
   // Operations of this thread since it started, for the cost of a path.

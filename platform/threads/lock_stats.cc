@@ -157,8 +157,17 @@ uint64_t stats_to_ns(uint64_t ticks) {
   return static_cast<uint64_t>(static_cast<double>(ticks) * g_ns_per_tick);
 }
 
-void stats_wait_begin(Cpu& cpu, const LockId& id, const char* condvar, const Where& where) {
-  cpu.wait_begin(id, condvar, where);
+void stats_wait_begin(Cpu& cpu, const LockId& id, const Where& where) {
+  cpu.wait_begin(id, nullptr, nullptr, where);
+}
+
+void stats_sleep_begin(Cpu& cpu, const LockId& id, const char* name, const void* condvar,
+                       const Where& where) {
+  cpu.wait_begin(id, name, condvar, where);
+}
+
+void stats_signalled(const void* condvar) {
+  for (CpuId id = 0; id < Cpu::limit(); ++id) Cpu::at(id).mark_signalled(condvar);
 }
 
 void stats_wait_end(Cpu& cpu) { cpu.wait_end(); }

@@ -19,9 +19,11 @@ void stats_register(const LockClass& lock_class);
 uint64_t stats_ticks();
 uint64_t stats_to_ns(uint64_t ticks);
 
-// A thread is about to block for a lock, or no longer blocked. Between the two it counts as
-// waiting in cpu_states().
-void stats_wait_begin(Cpu& cpu, const LockId& id, const char* condvar, const Where& where);
+// A thread is about to block for a lock, or to sleep on a condition variable (then with its name
+// and address), or no longer waits. Between the two it counts as waiting in cpu_states().
+void stats_wait_begin(Cpu& cpu, const LockId& id, const Where& where);
+void stats_sleep_begin(Cpu& cpu, const LockId& id, const char* name, const void* condvar,
+                       const Where& where);
 void stats_wait_end(Cpu& cpu);
 
 // The lock was acquired and is on the held stack. `contended` says that somebody else had it;
@@ -30,6 +32,10 @@ void stats_acquired(Cpu& cpu, const LockId& id, bool contended, uint64_t wait_ti
 // The lock is about to be released and is still on the held stack.
 void stats_releasing(Cpu& cpu, const LockId& id);
 void stats_failed_tryenter(Cpu& cpu, const LockId& id);
+
+// The condition variable was signalled. Called after that, so that no sleeper which was woken goes
+// unmarked.
+void stats_signalled(const void* condvar);
 
 void stats_cas();
 void stats_rmw();

@@ -28,7 +28,7 @@ void Mutex::lock_observed(Cpu& me, const Where& where) {
   uint64_t waited = 0;
   if (kTsan || contended) {
     const uint64_t start = stats_ticks();
-    stats_wait_begin(me, id(), nullptr, where);
+    stats_wait_begin(me, id(), where);
     mutex_.lock();
     stats_wait_end(me);
     waited = stats_ticks() - start;

@@ -27,9 +27,8 @@ std::mt19937_64 seeded(CpuId cpu, uint64_t seed) {
   return std::mt19937_64(sequence);
 }
 
-// Reports a run in which nothing moves: at once if CPUs wait for each other, and after `quiet`
-// if all of them wait and at least one sleeps, since a sleeper that was just woken looks the same
-// until it is scheduled.
+// Reports a run in which nothing moves: at once when that is certain, else after `quiet`, since a
+// thread that was just woken looks asleep until the operating system lets it run.
 class Watchdog {
  public:
   explicit Watchdog(std::chrono::milliseconds quiet) : quiet_(quiet) {}
@@ -38,6 +37,7 @@ class Watchdog {
   void look(int running) {
     const std::string deadlock = find_deadlock();
     if (!deadlock.empty()) fail(Kind::kDeadlock, deadlock + "\n" + describe_stuck());
+    if (all_stuck(static_cast<uint32_t>(running))) report_stuck();
     const std::vector<CpuState> states = cpu_states();
     const auto waiting = std::count_if(states.begin(), states.end(),
                                        [](const CpuState& state) { return state.waiting; });
@@ -47,9 +47,14 @@ class Watchdog {
     if (waiting != running || changes != changes_) {
       changes_ = changes;
       since_ = Clock::now();
-      return;
+    } else if (Clock::now() - since_ >= quiet_) {
+      report_stuck();
     }
-    if (Clock::now() - since_ < quiet_) return;
+  }
+
+ private:
+  [[noreturn]] static void report_stuck() {
+    const std::vector<CpuState> states = cpu_states();
     const auto sleeper = std::find_if(states.begin(), states.end(),
                                       [](const CpuState& state) { return !state.condvar.empty(); });
     if (sleeper == states.end()) fail(Kind::kDeadlock, "nobody can go on\n" + describe_stuck());
@@ -59,7 +64,6 @@ class Watchdog {
          sleeper->where);
   }
 
- private:
   const std::chrono::milliseconds quiet_;
   uint64_t changes_ = 0;
   Clock::time_point since_ = Clock::now();
@@ -173,20 +177,28 @@ CpuBinding::~CpuBinding() { Cpu::unbind(); }
 
 Report run_scenario(const ScenarioOnThreads& scenario, const RunOptions& options) {
   const uint64_t iterations = options.iterations != 0 ? options.iterations : scenario.iterations;
+  const Clock::time_point start = Clock::now();
+  const auto out_of_time = [&] {
+    return options.time.count() != 0 && Clock::now() - start >= options.time;
+  };
   Report report;
   {
     Crew crew(scenario, options.seed);
-    for (; report.iterations < iterations; ++report.iterations) {
+    while (report.iterations < iterations && !(report.iterations != 0 && out_of_time())) {
       void* object = scenario.create();
       check_no_locks("set-up");
       crew.run(object, options);
       scenario.after(object);
       scenario.destroy(object);
       check_no_locks("the final check");
+      ++report.iterations;
     }
   }
   report.verdict = Verdict::kBounded;
-  report.bounded_by = std::to_string(iterations) + " iterations";
+  report.bounded_by = std::to_string(report.iterations) + " iterations";
+  if (report.iterations < iterations) {
+    report.bounded_by += " in " + std::to_string(options.time.count()) + " ms";
+  }
   return report;
 }
 

@@ -59,12 +59,14 @@ constexpr bool engine_finds(Kind kind) {
 
 struct RunOptions {
   uint64_t iterations = 0;  // 0: what the scenario's bounds say
+  // Start no further iteration after this long; 0 for no such bound.
+  std::chrono::milliseconds time{0};
   uint64_t seed = 1;
   // run_isolated() kills a run that takes longer: "no progress".
   std::chrono::milliseconds limit{120'000};
-  // Observed build: threads that all sleep for this long without a cycle are a lost wake-up. A
-  // deadlock is reported as soon as it is seen.
-  std::chrono::milliseconds quiet{2'000};
+  // Observed build: a deadlock, and a sleeper that nobody can wake, are reported as soon as they
+  // are seen. Threads that all wait for this long without that being certain are reported then.
+  std::chrono::milliseconds quiet{30'000};
 };
 
 // A scenario with its type erased.

@@ -38,7 +38,7 @@ constexpr std::pair<std::string_view, Kind> kSanitizerPhrases[] = {
     {": runtime error: ", Kind::kCrash},
 };
 
-constexpr std::string_view kClean = "clean";
+constexpr std::string_view kClean = "clean\n";
 
 [[noreturn]] void system_failure(const char* call) {
   fail(Kind::kInternalError, std::string(call) + ": " + std::strerror(errno));
@@ -53,8 +53,8 @@ void write_all(int fd, std::string_view text) {
   }
 }
 
-// The child's side. It says on `result` how the run ended: "clean", or the phrase of the kind on a
-// line of its own and then the description.
+// The child's side. It says on `result` how the run ended: "clean" on a line of its own, the
+// iterations and what bounded them; or the phrase of the kind and the description.
 [[noreturn]] void run_child(const ScenarioOnThreads& scenario, const RunOptions& options,
                             int result, int output) {
   ::dup2(output, STDOUT_FILENO);
@@ -62,12 +62,13 @@ void write_all(int fd, std::string_view text) {
   set_failure_handler([result](const Failure& failure) {
     write_all(result, std::string(phrase(failure.kind)) + "\n" + describe(failure));
   });
-  run_scenario(scenario, options);
+  const Report report = run_scenario(scenario, options);
 #ifdef HATCHECK_WITH_ASAN
   __lsan_do_recoverable_leak_check();
 #endif
   std::fflush(nullptr);
-  write_all(result, kClean);
+  write_all(result,
+            std::string(kClean) + std::to_string(report.iterations) + "\n" + report.bounded_by);
   // Not exit(): the objects of the parent's main program are not this process' to destroy.
   ::_exit(kExitClean);
 }
@@ -107,8 +108,9 @@ Report violated(Kind kind, std::string message) {
 // What the child said itself comes first, since it is the most exact; then a sanitizer; then how
 // the process ended.
 Report judge(const std::string& result, const std::string& output, bool in_time, int status,
-             const ScenarioOnThreads& scenario, const RunOptions& options) {
-  if (!result.empty() && result != kClean) {
+             const RunOptions& options) {
+  const bool clean = result.starts_with(kClean);
+  if (!result.empty() && !clean) {
     const size_t line = result.find('\n');
     const std::optional<Kind> kind = kind_of(result.substr(0, line));
     return violated(kind.value_or(Kind::kInternalError), result.substr(line + 1) + output);
@@ -125,13 +127,14 @@ Report judge(const std::string& result, const std::string& output, bool in_time,
     return violated(Kind::kCrash, std::string("ended by signal: ") + ::strsignal(WTERMSIG(status)) +
                                       "\n" + output);
   }
-  if (result != kClean || WEXITSTATUS(status) != 0) {
+  if (!clean || WEXITSTATUS(status) != 0) {
     return violated(Kind::kCrash, "ended with exit code " + std::to_string(WEXITSTATUS(status)) +
                                       " and without a result\n" + output);
   }
   Report report;
-  report.iterations = options.iterations != 0 ? options.iterations : scenario.iterations;
-  report.bounded_by = std::to_string(report.iterations) + " iterations";
+  const size_t second_line = result.find('\n', kClean.size());
+  report.iterations = std::stoull(result.substr(kClean.size(), second_line));
+  report.bounded_by = result.substr(second_line + 1);
   return report;
 }
 
@@ -156,7 +159,7 @@ Report run_isolated(const ScenarioOnThreads& scenario, const RunOptions& options
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  const Report report = judge(result, read_output(output), in_time, status, scenario, options);
+  const Report report = judge(result, read_output(output), in_time, status, options);
   ::close(ends[0]);
   ::close(output);
   return report;

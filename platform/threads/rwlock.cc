@@ -101,7 +101,7 @@ void RwLock::enter(RwMode mode, Where where) {
       uint64_t start = 0;
       if constexpr (kObserved) {
         start = stats_ticks();
-        stats_wait_begin(me, id(lock_mode(mode)), nullptr, where);
+        stats_wait_begin(me, id(lock_mode(mode)), where);
       }
       ++waiting;
       // A waiting writer is no obstacle to itself, nor to the other writers.

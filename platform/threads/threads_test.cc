@@ -184,6 +184,17 @@ TEST(IsolatedRun, ThatFindsNothingIsBounded) {
   EXPECT_EQ(exit_code(report), kExitBounded);
 }
 
+TEST(IsolatedRun, EndsWhenItsTimeIsUp) {
+  RunOptions options;
+  options.iterations = 1'000'000'000;
+  options.time = std::chrono::milliseconds(20);
+  const Report report = run_isolated<OneThread<do_nothing>>(options);
+  EXPECT_THAT(verdict_line(report),
+              testing::MatchesRegex("bounded .by [0-9]+ iterations in 20 ms."));
+  EXPECT_GT(report.iterations, 0u);
+  EXPECT_LT(report.iterations, options.iterations);
+}
+
 TEST(IsolatedRun, ReportsAnException) {
   const Report report = run_isolated<OneThread<throw_an_exception>>();
   EXPECT_EQ(report.kind, Kind::kException);

@@ -56,7 +56,7 @@ bool unchanged(const Sample& sample) {
 std::vector<Sample> read_all() {
   constexpr int kTries = 100;
   std::vector<Sample> samples;
-  for (CpuId id = 0; id < kMaxCpus; ++id) {
+  for (CpuId id = 0; id < Cpu::limit(); ++id) {
     const Cpu& cpu = Cpu::at(id);
     if (!cpu.bound()) continue;
     Sample sample = read(cpu);
@@ -155,6 +155,15 @@ CpuState state_of(const Sample& sample, const std::vector<Sample>& all) {
   return state;
 }
 
+// Whether the CPU needs another one to act before it can go on: it sleeps and nobody has signalled,
+// or it waits for a lock that a CPU has. To be called after all samples were taken.
+bool needs_another(const Sample& sample, const std::vector<Sample>& all) {
+  if (sample.wanted.lock == nullptr) return false;
+  if (sleeps(sample)) return !Cpu::at(sample.cpu).wait().signalled.get();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Sample& other) { return blocks(other, sample); });
+}
+
 }  // namespace
 
 std::vector<CpuState> cpu_states() {
@@ -165,6 +174,14 @@ std::vector<CpuState> cpu_states() {
 }
 
 std::string find_deadlock() { return deadlock_in(read_all()); }
+
+bool all_stuck(uint32_t threads) {
+  const std::vector<Sample> samples = read_all();
+  return threads != 0 && samples.size() == threads &&
+         std::all_of(samples.begin(), samples.end(),
+                     [&](const Sample& sample) { return needs_another(sample, samples); }) &&
+         std::all_of(samples.begin(), samples.end(), unchanged);
+}
 
 std::string describe_stuck() {
   const std::vector<Sample> samples = read_all();
@@ -192,6 +209,7 @@ std::string describe_stuck() {
 
 std::vector<CpuState> cpu_states() { return {}; }
 std::string find_deadlock() { return {}; }
+bool all_stuck(uint32_t) { return false; }
 std::string describe_stuck() { return {}; }
 
 #endif
