@@ -65,7 +65,8 @@ TEST(Checkpoint, DuringAHaltNothingMoves) {
   for (int round = 0; round < 50; ++round) {
     Halt(crew.checkpoint());
     const std::vector<uint64_t> before = crew.counts();
-    std::this_thread::yield();
+    // Time for whoever has not parked, the pageout thread with its pauses included.
+    std::this_thread::sleep_for(std::chrono::milliseconds{3});
     EXPECT_EQ(crew.counts(), before);
     for (uint64_t& count : crew.counts()) ++count;
     crew.checkpoint().resume();

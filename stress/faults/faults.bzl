@@ -25,5 +25,5 @@ FAULTS = {
     "unlink_no_flush": _fault("htable_link.cc", "churn", "invariant 29|page table"),
     "unmap_keeps_valid_cnt": _fault("hat_unload.cc", "mix", "invariant 1[1-5]"),
     "unmap_no_sync": _fault("hat_unload.cc", "mix", "invariant 32"),
-    "update_no_flush": _fault("pte_ops.cc", "shootdown", "invariant 30|oracle O4"),
+    "update_no_flush": _fault("pte_ops.cc", "shootdown", "invariant (29|30)|oracle O[24]"),
 }
