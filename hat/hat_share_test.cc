@@ -267,6 +267,32 @@ TEST_F(HatShare, UnlockedLargePagesAreCopiedAsSmallOnes) {
   expect_sound();
 }
 
+TEST_F(HatShare, AFullButUnlockedTableOfLargePagesIsCopied) {
+  std::vector<page_t*> pages;
+  for (uint64_t i = 0; i < 4; ++i) {
+    const std::vector<page_t*> group = run_of(world_.new_large_page(), 4);
+    load_array(page_va(4 * i), group, HAT_LOAD_SHARE, source_);
+    pages.insert(pages.end(), group.begin(), group.end());
+  }
+  for (page_t* pp : pages) page_downgrade(sys().vm, pp);
+  share(16, 0, 16);
+  EXPECT_EQ(ism_pages(hat_), 0);
+  EXPECT_EQ(mapped(hat_, 0), 16);
+  take_back(pages);
+}
+
+TEST_F(HatShare, WhereTheSharerHasALargePageNothingIsShared) {
+  const auto pages = fill_source(0, 4, true);
+  page_t* const large = world_.new_large_page();
+  load_array(page_va(8), run_of(large, 4));
+  share(8, 0, 4);
+  EXPECT_EQ(ism_pages(hat_), 0);
+  EXPECT_EQ(mapped(hat_, 1), 1);
+  EXPECT_EQ(hat_getpfnum(sys(), hat_, page_va(9)), large->p_pagenum + 1);
+  empty_source(true);
+  take_back(pages);
+}
+
 // --- flushing
 
 TEST_F(HatShare, UnloadingThroughTheSourceReachesSharersOnAllCpus) {
