@@ -154,9 +154,10 @@ class StealVsLoad : public RaceScenario {
       } else if (index == 1) {
         walk();
       } else {
-        const uintptr_t va = 0x20 * ((round + static_cast<uint32_t>(index)) % 8);
-        world.map(hat, va, pages_[round % 2]);
-        world.unmap(hat, va);
+        // The page follows from the address: two threads may meet at one.
+        const uint32_t slot = (round + static_cast<uint32_t>(index)) % 8;
+        world.map(hat, 0x20 * slot, pages_[slot % 2]);
+        world.unmap(hat, 0x20 * slot);
       }
     }
   }
