@@ -36,9 +36,17 @@ class DepthRecorder : public ReserveOwnership {
   int deepest_ = 0;
 };
 
+// With a reserve of tables large enough that boot leaves the heap window's tables to be made when
+// they are needed.
+SystemConfig kmem_config() {
+  SystemConfig config = toy_config();
+  config.htable_reserve_amount = 16;
+  return config;
+}
+
 class KmemTest : public HatTest {
  protected:
-  explicit KmemTest(const SystemConfig& config = toy_config()) : HatTest(config) {
+  explicit KmemTest(const SystemConfig& config = kmem_config()) : HatTest(config) {
     auto recorder = std::make_unique<DepthRecorder>(std::move(sys().reserve_ownership));
     recorder_ = recorder.get();
     sys().reserve_ownership = std::move(recorder);
@@ -179,25 +187,8 @@ TEST_F(KmemTest, ALoadThatNeedsAnHmentNestsTheLoadOfTheHeapPage) {
   EXPECT_EQ(hment_mapcnt(sys(), pp), 2u);
 }
 
-TEST_F(KmemTest, TheNestedLoadTakesItsTableFromTheReserve) {
-  page_t* pp = world_.new_page();
-  load(page_va(0), pp);
-  // The first heap page whose level-0 table does not exist yet is the first of a span.
-  while (sys().kmem_next_offset.load(std::memory_order_relaxed) % sys().mmu().level_size(1) != 0) {
-    use_up_the_surplus();
-    ASSERT_NE(alloc(), nullptr);
-  }
-  use_up_the_surplus();
-  htable_purge_hat(sys(), sys().kas_hat());  // nor is one left over from boot
-  const uint64_t before = sys().hatstat.sum().hs_htable_rgets;
-  load(page_va(1), pp);
-  EXPECT_EQ(recorder_->deepest(), 2);
-  EXPECT_GT(sys().hatstat.sum().hs_htable_rgets, before);
-  EXPECT_EQ(sys().me().t_hatdepth(), 0);
-}
-
 SystemConfig thread_ownership() {
-  SystemConfig config = toy_config();
+  SystemConfig config = kmem_config();
   config.reserves = ReserveDesign::kThread;
   return config;
 }
