@@ -1,10 +1,15 @@
 """The planted faults: the file that is wrong, the workload that shows it, and what is reported."""
 
-def _fault(file, workload, expect, args = []):
-    return struct(file = file, workload = workload, expect = expect, args = args)
+def _fault(file, workload, expect, args = [], tags = []):
+    return struct(file = file, workload = workload, expect = expect, args = args, tags = tags)
 
 FAULTS = {
-    "create_no_second_search": _fault("htable.cc", "churn", "link_ptp|invariant 1[67]"),
+    "create_no_second_search": _fault(
+        "htable.cc",
+        "churn",
+        "link_ptp|invariant 1[67]",
+        tags = ["long"],
+    ),
     "hment_leak": _fault("hment_reserve.cc", "share", "invariant 39"),
     "inval_no_flush": _fault("pte_invalidation_shootdown.cc", "shootdown", "invariant 29|oracle O"),
     "lock_count_kept": _fault("hat_unload.cc", "mix", "invariant 22"),
@@ -17,11 +22,14 @@ FAULTS = {
         "hment_prepare|invariant [126]:",
         ["--hats=3", "--preempt_rate=5000"],
     ),
-    "release_frees_busy": _fault("htable.cc", "churn", "invariant 1[0-9]|use after free"),
-    "setattr_no_recheck": _fault("pte_ops.cc", "shootdown", "invariant 32"),
+    "release_frees_busy": _fault(
+        "htable.cc",
+        "churn",
+        "invariant 1[0-9]|use after free",
+        tags = ["long"],
+    ),
     "share_count_kept": _fault("hment.cc", "share", "invariant 2:|still has .* mappings"),
     "switch_never_joins": _fault("shootdown.cc", "shootdown", "invariant 2[79]|oracle O"),
-    "unlink_no_flush": _fault("htable_link.cc", "churn", "invariant 29|page table"),
     "unmap_keeps_valid_cnt": _fault("hat_unload.cc", "mix", "invariant 1[1-5]"),
     "unmap_no_sync": _fault("hat_unload.cc", "mix", "invariant 32"),
     "update_no_flush": _fault("pte_ops.cc", "shootdown", "invariant (29|30)|oracle O[24]"),
