@@ -112,23 +112,24 @@ OpResult op_reap(World& world, Worker&, const Draw&) {
 OpResult op_large(World& world, Worker& w, const Draw& d) {
   if (world.large_groups.empty()) return OpResult::kNothingToDo;
   System& sys = world.sys;
-  const LargeGroup& group = world.large_groups[d.r[1] % world.large_groups.size()];
+  LargeGroup& group = world.large_groups[d.r[1] % world.large_groups.size()];
   const uint64_t choice = d.r[2] % 16;
   if (choice < 2) {
+    MutexGuard guard(world.group_mutex);
     std::vector<page_t*> pages = world.lock_group(group);
     if (pages.empty()) return OpResult::kNothingToDo;
     world.unload_group(pages, /*demote=*/choice == 0);
+    if (choice == 0) group.whole = false;
     world.unlock_pages(pages);
     return OpResult::kDone;
   }
   if (choice == 2) {
     // Rebuild a group that was broken up: its small pages go back to the file first.
-    std::vector<page_t*> pages = world.lock_group(group);
-    const bool whole = !pages.empty() && pages.front()->p_szc.load(std::memory_order_relaxed) > 0;
-    world.unlock_pages(pages);
-    if (whole) return OpResult::kNothingToDo;
+    MutexGuard guard(world.group_mutex);
+    if (group.whole) return OpResult::kNothingToDo;
     vop_putpage(sys.vm, group.vp, group.off, world.large_page_bytes(), B_INVAL);
-    return world.build_group(group) ? OpResult::kDone : OpResult::kNothingToDo;
+    group.whole = world.build_group(group);
+    return group.whole ? OpResult::kDone : OpResult::kNothingToDo;
   }
   Process& p = home_process(world, w, d);
   if (choice == 3) {

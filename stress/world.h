@@ -50,7 +50,11 @@ struct Worker {
 struct LargeGroup {
   vnode_t* vp;
   uint64_t off;
+  bool whole = true;  // not broken up; World::group_mutex
 };
+
+// Breaking up and rebuilding large pages: before any page lock.
+inline constexpr LockClass kGroupLock{"large_group", 5};
 
 // Shared memory with shared page tables: a hat of its own, preloaded, that others attach to.
 struct SharedMemory {
@@ -85,6 +89,7 @@ class World {
   std::vector<std::unique_ptr<ProcessTemplate>> programs;
   std::vector<std::unique_ptr<Slot>> slots;
   std::vector<LargeGroup> large_groups;
+  Mutex group_mutex{kGroupLock};
   std::vector<std::unique_ptr<SharedMemory>> shared_memory;
 
   // ---- Being in a process.
