@@ -258,7 +258,8 @@ class Violations(InFolder):
 
     def test_threads_that_do_not_come_back_are_stuck(self):
         text = self.violated("loop", "no progress", "--stuck_after=1s")
-        self.assertIn("no operation has ended for 1s", text)
+        # On a busy host one thread may be seen to hang before the other has begun to.
+        self.assertRegex(text, r"no operation has ended for 1s|in one operation for 1s")
 
     def test_one_thread_that_does_not_come_back_is_stuck(self):
         text = self.violated("loop_alone", "no progress", "--stuck_after=1s")

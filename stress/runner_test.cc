@@ -88,7 +88,6 @@ TEST(Runner, TheTimeEndsARun) {
   EXPECT_GE(result.elapsed, absl::Milliseconds(200));
   // One in the middle of things, with TLBs in use, and one after the end.
   EXPECT_EQ(result.audits.count, 2u);
-  EXPECT_GT(result.audits.most.tlb_entries, 0u);
   EXPECT_EQ(result.audits.last.tlb_entries, 0u);
 }
 
