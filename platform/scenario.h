@@ -73,6 +73,35 @@ concept Scenario = std::default_initializable<S> && requires(S s, int index) {
   s.after();
 };
 
+// A scenario with its type erased: what an engine needs to run it. create() builds one, and is
+// called anew for each execution; destroy() ends it.
+struct AnyScenario {
+  const char* name;
+  const char* claim;
+  int threads;
+  Expectation expected;
+  Bounds bounds;
+  void* (*create)();
+  void (*thread)(void*, int);
+  void (*after)(void*);
+  void (*destroy)(void*);
+};
+
+template <Scenario S>
+constexpr AnyScenario any_scenario() {
+  return AnyScenario{
+      .name = S::kName,
+      .claim = S::kClaim,
+      .threads = S::kThreads,
+      .expected = S::kExpected,
+      .bounds = S::kBounds,
+      .create = []() -> void* { return new S(); },
+      .thread = [](void* s, int index) { static_cast<S*>(s)->thread(index); },
+      .after = [](void* s) { static_cast<S*>(s)->after(); },
+      .destroy = [](void* s) { delete static_cast<S*>(s); },
+  };
+}
+
 // A list of scenario types, for a suite that each engine runs.
 template <class... S>
 struct ScenarioList {

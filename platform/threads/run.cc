@@ -72,7 +72,7 @@ class Watchdog {
 // The threads of a run. They live as long as the run and do one iteration after another.
 class Crew {
  public:
-  Crew(const ScenarioOnThreads& scenario, uint64_t seed) : scenario_(scenario), seed_(seed) {
+  Crew(const AnyScenario& scenario, uint64_t seed) : scenario_(scenario), seed_(seed) {
     for (int i = 0; i < scenario.threads; ++i) {
       threads_.emplace_back([this, i] { work(i); });
     }
@@ -145,7 +145,7 @@ class Crew {
     }
   }
 
-  const ScenarioOnThreads scenario_;
+  const AnyScenario scenario_;
   const uint64_t seed_;
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -175,8 +175,9 @@ CpuBinding::CpuBinding(CpuId cpu, uint64_t seed, Where where) : random_(seeded(c
 
 CpuBinding::~CpuBinding() { Cpu::unbind(); }
 
-Report run_scenario(const ScenarioOnThreads& scenario, const RunOptions& options) {
-  const uint64_t iterations = options.iterations != 0 ? options.iterations : scenario.iterations;
+Report run_scenario(const AnyScenario& scenario, const RunOptions& options) {
+  const uint64_t iterations =
+      options.iterations != 0 ? options.iterations : scenario.bounds.iterations;
   const Clock::time_point start = Clock::now();
   const auto out_of_time = [&] {
     return options.time.count() != 0 && Clock::now() - start >= options.time;

@@ -69,41 +69,17 @@ struct RunOptions {
   std::chrono::milliseconds quiet{30'000};
 };
 
-// A scenario with its type erased.
-struct ScenarioOnThreads {
-  const char* name;
-  int threads;
-  uint64_t iterations;
-  void* (*create)();
-  void (*thread)(void*, int);
-  void (*after)(void*);
-  void (*destroy)(void*);
-};
-
-template <Scenario S>
-constexpr ScenarioOnThreads on_threads_scenario() {
-  return ScenarioOnThreads{
-      .name = S::kName,
-      .threads = S::kThreads,
-      .iterations = S::kBounds.iterations,
-      .create = []() -> void* { return new S(); },
-      .thread = [](void* s, int index) { static_cast<S*>(s)->thread(index); },
-      .after = [](void* s) { static_cast<S*>(s)->after(); },
-      .destroy = [](void* s) { delete static_cast<S*>(s); },
-  };
-}
-
-Report run_scenario(const ScenarioOnThreads& scenario, const RunOptions& options = {});
-Report run_isolated(const ScenarioOnThreads& scenario, const RunOptions& options = {});
+Report run_scenario(const AnyScenario& scenario, const RunOptions& options = {});
+Report run_isolated(const AnyScenario& scenario, const RunOptions& options = {});
 
 template <Scenario S>
 Report run_scenario(const RunOptions& options = {}) {
-  return run_scenario(on_threads_scenario<S>(), options);
+  return run_scenario(any_scenario<S>(), options);
 }
 
 template <Scenario S>
 Report run_isolated(const RunOptions& options = {}) {
-  return run_isolated(on_threads_scenario<S>(), options);
+  return run_isolated(any_scenario<S>(), options);
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

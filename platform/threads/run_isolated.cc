@@ -55,8 +55,8 @@ void write_all(int fd, std::string_view text) {
 
 // The child's side. It says on `result` how the run ended: "clean" on a line of its own, the
 // iterations and what bounded them; or the phrase of the kind and the description.
-[[noreturn]] void run_child(const ScenarioOnThreads& scenario, const RunOptions& options,
-                            int result, int output) {
+[[noreturn]] void run_child(const AnyScenario& scenario, const RunOptions& options, int result,
+                            int output) {
   ::dup2(output, STDOUT_FILENO);
   ::dup2(output, STDERR_FILENO);
   set_failure_handler([result](const Failure& failure) {
@@ -140,7 +140,7 @@ Report judge(const std::string& result, const std::string& output, bool in_time,
 
 }  // namespace
 
-Report run_isolated(const ScenarioOnThreads& scenario, const RunOptions& options) {
+Report run_isolated(const AnyScenario& scenario, const RunOptions& options) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) system_failure("pipe2");
   const int output = ::memfd_create("hatcheck_output", MFD_CLOEXEC);

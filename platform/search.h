@@ -1,0 +1,65 @@
+// What a model engine is asked to do with a scenario, and what it tells while it is at it.
+//
+// The words are those of the runners' flags: --search=dpor|bound|pct|random|full|replay. An engine
+// that does not offer a search says so (offers() in its run.h) before it starts. Plain data,
+// independent of the backend, no locking.
+#ifndef HATCHECK_PLATFORM_SEARCH_H_
+#define HATCHECK_PLATFORM_SEARCH_H_
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace hatcheck {
+
+enum class Search : uint8_t { kDpor, kBound, kPct, kRandom, kFull, kReplay };
+
+inline constexpr std::array<std::pair<std::string_view, Search>, 6> kSearchNames{{
+    {"dpor", Search::kDpor},      // one execution per class of equivalent ones, all classes
+    {"bound", Search::kBound},    // every execution with at most so many preemptions
+    {"pct", Search::kPct},        // random priorities with a few random changes
+    {"random", Search::kRandom},  // uniformly random at each step
+    {"full", Search::kFull},      // every execution, no reduction
+    {"replay", Search::kReplay},  // one execution, given as a string
+}};
+
+constexpr std::string_view name_of(Search search) {
+  for (const auto& [name, value] : kSearchNames) {
+    if (value == search) return name;
+  }
+  return "?";
+}
+
+constexpr std::optional<Search> search_named(std::string_view text) {
+  for (const auto& [name, value] : kSearchNames) {
+    if (name == text) return value;
+  }
+  return std::nullopt;
+}
+
+struct SearchProgress {
+  uint64_t executions = 0;
+  uint64_t estimated = 0;  // of the whole search, 0 if unknown
+};
+
+struct SearchOptions {
+  Search search = Search::kRandom;
+  uint64_t executions = 0;            // at most; 0: what the scenario's bounds say, or no bound
+  std::chrono::milliseconds time{0};  // start no further execution after this long; 0: no bound
+  int preemptions = -1;               // kBound; -1: what the scenario's bounds say
+  int depth = 3;                      // kPct: priority changes plus one
+  uint64_t seed = 1;                  // kPct, kRandom
+  uint64_t max_steps = 0;             // longest execution; 0: the engine's default
+  std::string replay;                 // kReplay: what a violation printed
+  // Called now and then between executions; the search ends when it returns false.
+  std::function<bool(const SearchProgress&)> progress;
+};
+
+}  // namespace hatcheck
+
+#endif  // HATCHECK_PLATFORM_SEARCH_H_
