@@ -1,0 +1,22 @@
+// The scenarios of the HAT, a function per subject (one file each).
+#ifndef HATCHECK_MODELS_HAT_SCENARIOS_H_
+#define HATCHECK_MODELS_HAT_SCENARIOS_H_
+
+#include <vector>
+
+#include "platform/platform.h"
+#include "platform/scenario.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+
+std::vector<AnyScenario> hment_prepare_scenarios();
+
+// The list of a subject's scenarios, from their types.
+template <class... S>
+std::vector<AnyScenario> scenario_list() {
+  return {any_scenario<S>()...};
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
+
+#endif  // HATCHECK_MODELS_HAT_SCENARIOS_H_

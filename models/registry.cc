@@ -1,0 +1,18 @@
+#include "models/registry.h"
+
+#include "models/hat/scenarios.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+
+std::vector<AnyScenario> all_scenarios() {
+  std::vector<AnyScenario> all;
+  for (const auto subject : {
+           &hment_prepare_scenarios,
+       }) {
+    const std::vector<AnyScenario> scenarios = subject();
+    all.insert(all.end(), scenarios.begin(), scenarios.end());
+  }
+  return all;
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
