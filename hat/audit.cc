@@ -37,8 +37,8 @@ absl::Status hat_audit(System& sys, const AuditOptions& options, AuditCounts* co
 
   HatAudit audit{.sys = sys, .options = options};
   using Part = absl::Status (*)(HatAudit&);
-  for (const Part part :
-       {&audit_hats, &audit_tables, &audit_tree, &audit_pages, &audit_entries, &audit_tlbs}) {
+  for (const Part part : {&audit_hats, &audit_tables, &audit_tree, &audit_pages, &audit_kpm,
+                          &audit_entries, &audit_tlbs}) {
     status = part(audit);
     if (!status.ok()) return status;
   }

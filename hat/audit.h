@@ -16,6 +16,7 @@
 //   audit_tables.cc   17-20, 21, 60, 62 (where each table is, what backs it)
 //   audit_tree.cc     16, 14 [13], 15 (parents, children, holds)
 //   audit_pages.cc    1-4, 10, 7, 9, 5, 6, 39 (mapping lists, their records, the index)
+//   audit_kpm.cc      55 (kpm users and their translations)
 //   audit_entries.cc  36, 16, 34, 35, 8, 11 [12], 22, 23 (every entry of every table, counts)
 //   audit_tlbs.cc     27, 31, 29 [28], 30 (what the CPUs have cached, against the tables)
 //

@@ -84,6 +84,7 @@ absl::Status audit_hats(HatAudit& audit);
 absl::Status audit_tables(HatAudit& audit);
 absl::Status audit_tree(HatAudit& audit);
 absl::Status audit_pages(HatAudit& audit);
+absl::Status audit_kpm(HatAudit& audit);
 absl::Status audit_entries(HatAudit& audit);
 absl::Status audit_tlbs(HatAudit& audit);
 

@@ -119,11 +119,12 @@ TEST(Boot, TheSegkmapWindowEndsWhereItEnds) {
 TEST(Boot, KpmMapinWantsTheLockedPage) {
   TestWorld world(amd64_config());
   page_t* const page = world.new_page();
-  const uintptr_t va = hat_kpm_mapin(world.sys, page);
-  hat_kpm_mapout(world.sys, page, va);
-  EXPECT_DEATH(hat_kpm_mapout(world.sys, page, va + world.sys.mmu().pagesize()), "is not of page");
+  const uintptr_t va = hat_kpm_mapin(world.sys, page, nullptr);
+  hat_kpm_mapout(world.sys, page, nullptr, va);
+  EXPECT_DEATH(hat_kpm_mapout(world.sys, page, nullptr, va + world.sys.mmu().pagesize()),
+               "is not of page");
   page_unlock(world.sys.vm, page);
-  EXPECT_DEATH(hat_kpm_mapin(world.sys, page), "is not locked");
+  EXPECT_DEATH(hat_kpm_mapin(world.sys, page, nullptr), "is not locked");
   EXPECT_DEATH(hat_kpm_fault(world.sys, va), "kpm");
   ASSERT_EQ(page_trylock(world.sys.vm, page, SE_EXCL), 1);
 }

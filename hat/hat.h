@@ -103,9 +103,11 @@ bool hat_in_kmap(const System& sys, uintptr_t va);
 htable_t* hat_kmap_table(const System& sys, uintptr_t va);
 uintptr_t hat_kpm_page2va(System& sys, const page_t* pp);
 page_t* hat_kpm_vaddr2page(System& sys, uintptr_t va);
-// On this platform mapping through kpm needs no work: mapin checks that the page is locked.
-uintptr_t hat_kpm_mapin(System& sys, page_t* pp);
-void hat_kpm_mapout(System& sys, page_t* pp, uintptr_t va);
+bool hat_in_kpm(const System& sys, uintptr_t va);
+// Address of pp in the kpm window, usable until mapout or hat_pageunload by this user: kpme, or
+// anonymous if null (hat/kpm_mapping.h). The page is locked, in any mode, during both calls.
+uintptr_t hat_kpm_mapin(System& sys, page_t* pp, kpme* kpme);
+void hat_kpm_mapout(System& sys, page_t* pp, kpme* kpme, uintptr_t va);
 [[noreturn]] void hat_kpm_fault(System& sys, uintptr_t va);
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

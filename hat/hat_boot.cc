@@ -6,6 +6,7 @@
 #include "hat/htable_alloc.h"
 #include "hat/htable_walk.h"
 #include "hat/kmem.h"
+#include "hat/kpm_mapping.h"
 #include "hat/pte_ops.h"
 #include "vm/page_alloc.h"
 #include "vm/page_cache.h"
@@ -109,7 +110,8 @@ uint32_t boot_tables(const System& sys) {
   tables += tables_above(mmu, sys.heap_addr, sys.heap_eaddr - sys.heap_addr,
                          heap_tables_at_boot(sys) ? 0 : mmu.max_level() - 1);
   // Memory that does not fill a large page is mapped with smaller ones at the end.
-  tables += tables_above(mmu, sys.kpm_vbase, sys.kpm_eaddr - sys.kpm_vbase, mmu.max_page_level);
+  tables += tables_above(mmu, sys.kpm_vbase, sys.kpm_eaddr - sys.kpm_vbase,
+                         sys.kpm->boot_table_level(sys));
   tables += static_cast<uint64_t>(mmu.max_page_level);
   return static_cast<uint32_t>(tables);
 }
@@ -151,8 +153,25 @@ void record_attached(System& sys) {
   }
 }
 
-// The tables of a level for [base, base + len), each with a hold for ever.
-void precreate(System& sys, uintptr_t base, uint64_t len, level_t level) {
+void hat_init_finish(System& sys) {
+  record_attached(sys);
+  hat_precreate_tables(sys, sys.kmap_addr, sys.heap_eaddr - sys.kmap_addr,
+                       sys.mmu().max_level() - 1);
+  if (heap_tables_at_boot(sys)) {
+    hat_precreate_tables(sys, sys.heap_addr, sys.heap_eaddr - sys.heap_addr, 0);
+  }
+  hat_kmap_init(sys, sys.kmap_addr, sys.kmap_eaddr - sys.kmap_addr);
+  if (sys.kpm_eaddr != sys.kpm_vbase) sys.kpm->boot(sys);
+  sys.use_boot_reserve.store(0, std::memory_order_relaxed);
+  // What boot took in advance goes back.
+  htable_purge_hat(sys, sys.kas_hat());
+  htable_adjust_reserve(sys);
+  hment_adjust_reserve(sys);
+}
+
+}  // namespace
+
+void hat_precreate_tables(System& sys, uintptr_t base, uint64_t len, level_t level) {
   if (len == 0) return;
   const uint64_t span = sys.mmu().level_size(level + 1);
   const uintptr_t first = base & ~(span - 1);
@@ -162,27 +181,6 @@ void precreate(System& sys, uintptr_t base, uint64_t len, level_t level) {
     sys.precreated_tables.push_back(ht);
   }
 }
-
-void hat_init_finish(System& sys) {
-  record_attached(sys);
-  precreate(sys, sys.kmap_addr, sys.heap_eaddr - sys.kmap_addr, sys.mmu().max_level() - 1);
-  if (heap_tables_at_boot(sys)) {
-    precreate(sys, sys.heap_addr, sys.heap_eaddr - sys.heap_addr, 0);
-  }
-  hat_kmap_init(sys, sys.kmap_addr, sys.kmap_eaddr - sys.kmap_addr);
-  // kpm needs no holds: its mappings stay.
-  if (sys.kpm_eaddr != sys.kpm_vbase) {
-    hat_devload(sys, sys.kas_hat(), sys.kpm_vbase, sys.kpm_eaddr - sys.kpm_vbase, 0,
-                PROT_READ_ATTR | PROT_WRITE_ATTR | HAT_STORECACHING_OK, HAT_LOAD_NOCONSIST);
-  }
-  sys.use_boot_reserve.store(0, std::memory_order_relaxed);
-  // What boot took in advance goes back.
-  htable_purge_hat(sys, sys.kas_hat());
-  htable_adjust_reserve(sys);
-  hment_adjust_reserve(sys);
-}
-
-}  // namespace
 
 void hat_boot(System& sys) {
   htable_initial_reserve(sys, boot_tables(sys));

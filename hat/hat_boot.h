@@ -12,7 +12,8 @@
 //   5  Every top-level entry of the kernel's windows gets its table, which is kept for ever. A user
 //      hat copies the kernel's top-level entries when it is made, and nobody would tell it of a new
 //      one (invariant 35).
-//   6  The segkmap window gets its level-0 tables; all of memory is mapped at the kpm window.
+//   6  The segkmap window gets its level-0 tables; the kpm window is filled or prepared
+//      (hat/kpm_mapping.h).
 //   7  The reserves stop being the only source; the other CPUs start, on the kernel's hat.
 //
 // Kernel addresses, from kernelbase upwards: segkmap window, kernel heap window, kpm window,
@@ -35,6 +36,10 @@ void hat_boot(System& sys);
 // Takes the kernel's hat, its tables and both reserves apart, for System's destructor. Panics if a
 // user hat is left or a CPU is not on the kernel's hat.
 void hat_shutdown(System& sys);
+
+// Boot: the kernel's tables of a level for [base, base + len), each kept for ever (added to
+// precreated_tables in the order of their addresses).
+void hat_precreate_tables(System& sys, uintptr_t base, uint64_t len, level_t level);
 
 // Buckets of a hat's hash of tables.
 uint32_t hat_hash_size(const System& sys);

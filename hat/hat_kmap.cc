@@ -2,6 +2,7 @@
 // memory.
 #include "hat/hat.h"
 #include "hat/htable.h"
+#include "hat/kpm_mapping.h"
 #include "vm/page_cache.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -31,26 +32,34 @@ uintptr_t hat_kpm_page2va(System& sys, const page_t* pp) {
 }
 
 page_t* hat_kpm_vaddr2page(System& sys, uintptr_t va) {
-  HAT_ASSERT(va >= sys.kpm_vbase && va < sys.kpm_eaddr, "no kpm address: " + std::to_string(va));
+  HAT_ASSERT(hat_in_kpm(sys, va), "no kpm address: " + std::to_string(va));
   return page_numtopp_nolock(sys.vm, (va - sys.kpm_vbase) / sys.mmu().pagesize());
 }
 
-uintptr_t hat_kpm_mapin(System& sys, page_t* pp) {
-  HAT_ASSERT(PAGE_LOCKED(pp),
-             "hat_kpm_mapin: page " + std::to_string(pp->p_pagenum) + " is not locked");
-  return hat_kpm_page2va(sys, pp);
+bool hat_in_kpm(const System& sys, uintptr_t va) {
+  return va - sys.kpm_vbase < sys.kpm_eaddr - sys.kpm_vbase;
 }
 
-void hat_kpm_mapout(System& sys, page_t* pp, uintptr_t va) {
+uintptr_t hat_kpm_mapin(System& sys, page_t* pp, kpme* kpme) {
+  HAT_ASSERT(PAGE_LOCKED(pp),
+             "hat_kpm_mapin: page " + std::to_string(pp->p_pagenum) + " is not locked");
+  const uintptr_t va = hat_kpm_page2va(sys, pp);
+  HAT_ASSERT(hat_in_kpm(sys, va), "hat_kpm_mapin: this system has no kpm window");
+  sys.kpm->mapin(sys, pp, kpme, va);
+  return va;
+}
+
+void hat_kpm_mapout(System& sys, page_t* pp, kpme* kpme, uintptr_t va) {
   HAT_ASSERT(PAGE_LOCKED(pp),
              "hat_kpm_mapout: page " + std::to_string(pp->p_pagenum) + " is not locked");
   HAT_ASSERT(hat_kpm_vaddr2page(sys, va) == pp, "hat_kpm_mapout: va " + std::to_string(va) +
                                                     " is not of page " +
                                                     std::to_string(pp->p_pagenum));
+  sys.kpm->mapout(sys, pp, kpme, va);
 }
 
 void hat_kpm_fault(System& /*sys*/, uintptr_t va) {
-  panic("fault in the kpm window, which maps all memory: va " + std::to_string(va));
+  panic("fault in the kpm window: va " + std::to_string(va));
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -6,6 +6,7 @@
 #include "hat/hment_index.h"
 #include "hat/hment_reserve.h"
 #include "hat/htable.h"
+#include "hat/kpm_mapping.h"
 #include "hat/pte_ops.h"
 #include "vm/vm.h"
 
@@ -127,6 +128,7 @@ int hat_pageunload(System& sys, page_t* pp, uint32_t) {
   for (int szc = 0; szc <= pp->p_szc.load(std::memory_order_relaxed); ++szc) {
     unload_size(sys, PP_GROUPLEADER(sys.vm, pp, szc), szc);
   }
+  sys.kpm->pageunload(sys, pp);
   return 0;
 }
 

@@ -10,7 +10,8 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// Removes every mapping of pp, at its own and at larger sizes. p_selock EXCL held. force is
+// Removes every mapping of pp, at its own and at larger sizes, and its kpm users. p_selock EXCL
+// held. force is
 // accepted and ignored. Always succeeds (0).
 int hat_pageunload(System& sys, page_t* pp, uint32_t force = HAT_FORCE_PGUNLOAD);
 
@@ -36,6 +37,12 @@ void hat_page_setattr(System& sys, page_t* pp, uint32_t bits);
 void hat_page_clrattr(System& sys, page_t* pp, uint32_t bits);
 // Unlocked, advisory.
 uint32_t hat_page_getattr(const page_t* pp, uint32_t bits);
+
+inline void hat_setref(System& sys, page_t* pp) { hat_page_setattr(sys, pp, P_REF); }
+inline void hat_setmod(System& sys, page_t* pp) { hat_page_setattr(sys, pp, P_MOD); }
+inline void hat_setrefmod(System& sys, page_t* pp) { hat_page_setattr(sys, pp, P_REF | P_MOD); }
+inline bool hat_ismod(const page_t* pp) { return hat_page_getattr(pp, P_MOD) != 0; }
+inline bool hat_isref(const page_t* pp) { return hat_page_getattr(pp, P_REF) != 0; }
 
 // Internal to hat_*.cc and hment_reserve.cc.
 

@@ -134,6 +134,16 @@ struct hment_t {
   Guarded<int> hm_hash_balance{0};
 };
 
+// A user of a page's address in the kpm window (hat/kpm_mapping.h). Belongs to whoever maps the
+// page in.
+struct kpme {
+  // Links of the page's p_kpmelist (mlist).
+  Guarded<kpme*> kpe_next{nullptr};
+  Guarded<kpme*> kpe_prev{nullptr};
+  // The page on whose list it is, or null. Changed under the page's mlist; segmap looks without.
+  Atomic<page_t*> kpe_page{nullptr};
+};
+
 // One address space.
 struct hat_t {
   hat_t() : hat_mutex(kHatLock), hat_switch_mutex(kHatSwitchLock) {}

@@ -115,6 +115,7 @@ System::System(const SystemConfig& wanted)
                        : make_shootdown_invalidation()),
       reserve_ownership(config.reserves == ReserveDesign::kThread ? make_thread_ownership()
                                                                   : make_depth_ownership()),
+      kpm(config.kpm == KpmDesign::kLinear ? make_linear_kpm() : make_on_demand_kpm()),
       page_ops(make_page_ops(*this)) {
   for (uint32_t cpu = 0; cpu < config.machine.ncpus; ++cpu) cpus.emplace_back();
   fill(mlist_lock, kMlistLock, config.mlist_num_lock);

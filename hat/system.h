@@ -20,6 +20,7 @@
 #include "hat/hat_types.h"
 #include "hat/hatstat.h"
 #include "hat/hment_index.h"
+#include "hat/kpm_mapping.h"
 #include "hat/locking.h"
 #include "hat/pte_invalidation.h"
 #include "hat/reserve_ownership.h"
@@ -32,6 +33,7 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 enum class IndexDesign { kChain, kAvl };
 enum class InvalidationDesign { kCaptured, kShootdown };
 enum class ReserveDesign { kThread, kDepth };
+enum class KpmDesign { kLinear, kOnDemand };
 
 // Sizes and design choices. The defaults are the kernel's with the AVL index.
 struct SystemConfig {
@@ -59,7 +61,8 @@ struct SystemConfig {
 
   uint64_t kmap_bytes = 16u << 20;        // segkmap window, multiple of a level-1 span
   uint64_t kernelheap_bytes = 64u << 20;  // address range for kmem slabs
-  bool map_kpm = true;                    // map all physical memory at segkpm's base
+  bool map_kpm = true;                    // have a kpm window, at segkpm's base
+  KpmDesign kpm = KpmDesign::kLinear;
 
   // Two levels, a handful of frames, two or three of everything: one execution of a model is then a
   // few hundred steps.
@@ -141,6 +144,7 @@ struct System {
 
   std::unique_ptr<PteInvalidation> invalidation;
   std::unique_ptr<ReserveOwnership> reserve_ownership;
+  std::unique_ptr<KpmMapping> kpm;
   std::unique_ptr<PageMappingOps> page_ops;  // what vm/ calls to unload and sync pages
 
   // Fixed kernel addresses (from the geometry).
@@ -148,7 +152,7 @@ struct System {
   uintptr_t userlimit;              // first address users may not map
   uintptr_t kmap_addr, kmap_eaddr;  // segkmap window
   uintptr_t heap_addr, heap_eaddr;  // slab window
-  uintptr_t kpm_vbase, kpm_eaddr;   // linear mapping of all frames
+  uintptr_t kpm_vbase, kpm_eaddr;   // an address for every frame
 
   // Tables that the kernel keeps for ever: one hold per mention here, besides those of children and
   // sharers. The level-0 tables of the segkmap window, in the order of their addresses
@@ -156,6 +160,9 @@ struct System {
   // table may be mentioned several times.
   std::vector<htable_t*> kmap_tables;
   std::vector<htable_t*> precreated_tables;
+  // On-demand kpm: the level-0 tables of its window in the order of their addresses, all of them
+  // among precreated_tables.
+  std::vector<htable_t*> kpm_tables;
 
   const MmuGeometry& mmu() const { return machine.mmu(); }
   hat_t* kas_hat() const { return kas.a_hat; }

@@ -45,6 +45,24 @@ AccessResult Machine::access(CpuId cpu, uintptr_t va, AccessKind kind, Privilege
   return walker_.access(self, va, kind, priv, new_value);
 }
 
+bool Machine::read_string(CpuId cpu, uintptr_t va, absl::Span<uint8_t> to) {
+  Core& self = core(cpu);
+  MutexGuard gate(self.gate_);
+  while (self.captured_()) {
+    self.released_.wait(self.gate_);
+  }
+  return walker_.read_string(self, va, to);
+}
+
+bool Machine::write_string(CpuId cpu, uintptr_t va, absl::Span<const uint8_t> from) {
+  Core& self = core(cpu);
+  MutexGuard gate(self.gate_);
+  while (self.captured_()) {
+    self.released_.wait(self.gate_);
+  }
+  return walker_.write_string(self, va, from);
+}
+
 void Machine::with_core(CpuId self, absl::FunctionRef<void(Core&)> func) {
   Core& me = core(self);
   MutexGuard gate(me.gate_);

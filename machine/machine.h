@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
 #include "machine/core.h"
 #include "machine/cpuset.h"
 #include "machine/frames.h"
@@ -79,6 +80,13 @@ class Machine {
   // REQUIRES: no gate held. Waits while cpu is captured.
   AccessResult access(CpuId cpu, uintptr_t va, AccessKind kind, Privilege priv,
                       uint64_t new_value = 0);
+
+  // One string instruction of `cpu` with kernel rights: reads or writes bytes that lie within one
+  // base page, with one translation and no interrupt in between. Faults like access(), before any
+  // byte is moved.
+  // REQUIRES: as of access(); [va, va + size) crosses no page boundary.
+  bool read_string(CpuId cpu, uintptr_t va, absl::Span<uint8_t> to);
+  bool write_string(CpuId cpu, uintptr_t va, absl::Span<const uint8_t> from);
 
   // Runs func on core `self` with interrupts off. Waits while the core is captured.
   void with_core(CpuId self, absl::FunctionRef<void(Core&)> func);

@@ -7,33 +7,60 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 AccessResult Walker::access(Core& core, uintptr_t va, AccessKind kind, Privilege priv,
                             uint64_t new_value) const {
   const Request request{core, va, kind, priv};
+  const Translation translation = translate(request);
+  if (!translation.ok) {
+    AccessResult fault;
+    fault.present = translation.present;
+    return fault;
+  }
+  return touch(request, translation.entry, translation.via, new_value);
+}
+
+bool Walker::read_string(Core& core, uintptr_t va, absl::Span<uint8_t> to) const {
+  const Request request{core, va, AccessKind::kRead, Privilege::kKernel};
+  HAT_ASSERT((va & mmu_.level_offset(0)) + to.size() <= mmu_.pagesize());
+  const Translation translation = translate(request);
+  if (!translation.ok) return false;
+  const Place from = place(request, translation.entry, translation.via);
+  mem_.read_bytes(from.pfn, from.offset, to);
+  return true;
+}
+
+bool Walker::write_string(Core& core, uintptr_t va, absl::Span<const uint8_t> from) const {
+  const Request request{core, va, AccessKind::kWrite, Privilege::kKernel};
+  HAT_ASSERT((va & mmu_.level_offset(0)) + from.size() <= mmu_.pagesize());
+  const Translation translation = translate(request);
+  if (!translation.ok) return false;
+  const Place to = place(request, translation.entry, translation.via);
+  mem_.write_bytes(to.pfn, to.offset, from);
+  return true;
+}
+
+Walker::Translation Walker::translate(const Request& request) const {
+  Core& core = request.core;
   Core::count(core.counters_.accesses);
-  const int slot = core.tlb_.lookup(va);
+  const int slot = core.tlb_.lookup(request.va);
   if (slot != Tlb::kMiss) {
     const TlbEntry entry = core.tlb_.entry(slot);
     if (permitted(request, entry.writable, entry.user, entry.nx)) {
-      const bool first_write = kind == AccessKind::kWrite && !entry.dirty;
+      const bool first_write = request.kind == AccessKind::kWrite && !entry.dirty;
       if (!first_write || mod_variant_ == ModVariant::kBlindDirty) {
         if (first_write) {
           blind_dirty(request, slot);
         }
         Core::count(core.counters_.tlb_hits);
-        return touch(request, entry, Via::kTlb, new_value);
+        return {true, true, entry, Via::kTlb};
       }
     }
     // Either stricter than this access needs, or about to be written for the first time: what
     // memory says now decides.
     core.tlb_.drop(slot);
   }
-
   const Translation translation = walk(request);
   if (!translation.ok) {
     Core::count(core.counters_.faults);
-    AccessResult fault;
-    fault.present = translation.present;
-    return fault;
   }
-  return touch(request, translation.entry, translation.via, new_value);
+  return translation;
 }
 
 bool Walker::permitted(const Request& request, bool writable, bool user, bool nx) {
@@ -163,19 +190,22 @@ Walker::LeafResult Walker::take_leaf(const Request& request, int level, pfn_t ta
   return {true, {true, true, entry, via}};
 }
 
-AccessResult Walker::touch(const Request& request, const TlbEntry& entry, Via via,
-                           uint64_t new_value) const {
+Walker::Place Walker::place(const Request& request, const TlbEntry& entry, Via via) const {
   const uintptr_t offset = request.va & mmu_.level_offset(entry.level);
   const pfn_t pfn = entry.pfn + (offset >> mmu_.page_shift());
   check_frame(request, pfn, entry, via);
+  return {pfn, static_cast<uint32_t>(offset & mmu_.level_offset(0))};
+}
 
+AccessResult Walker::touch(const Request& request, const TlbEntry& entry, Via via,
+                           uint64_t new_value) const {
+  const Place at = place(request, entry, via);
   // The order that x86 gives the loads and stores of a program.
-  Atomic<uint64_t>& word =
-      mem_.word(pfn, static_cast<uint32_t>((offset & mmu_.level_offset(0)) / sizeof(uint64_t)));
+  Atomic<uint64_t>& word = mem_.word(at.pfn, at.offset / sizeof(uint64_t));
   AccessResult result;
   result.ok = true;
   result.present = true;
-  result.pfn = pfn;
+  result.pfn = at.pfn;
   result.value = request.kind == AccessKind::kWrite
                      ? word.exchange(new_value, std::memory_order_acq_rel)
                      : word.load(std::memory_order_acquire);

@@ -39,6 +39,7 @@
 
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "machine/core.h"
 #include "machine/frames.h"
 #include "machine/geometry.h"
@@ -73,6 +74,11 @@ class Walker {
   AccessResult access(Core& core, uintptr_t va, AccessKind kind, Privilege priv,
                       uint64_t new_value) const;
 
+  // A string instruction with kernel rights within one base page: one translation, then the bytes.
+  // False is a fault, and nothing was moved. REQUIRES: the gate of `core` is held.
+  bool read_string(Core& core, uintptr_t va, absl::Span<uint8_t> to) const;
+  bool write_string(Core& core, uintptr_t va, absl::Span<const uint8_t> from) const;
+
  private:
   // What led to a frame.
   enum class Via { kTlb, kPsc, kTables };
@@ -92,6 +98,14 @@ class Walker {
     Via via;
   };
 
+  // From the TLB or by a walk.
+  Translation translate(const Request& request) const;
+  // The checked frame and offset that a translated address leads to.
+  struct Place {
+    pfn_t pfn;
+    uint32_t offset;
+  };
+  Place place(const Request& request, const TlbEntry& entry, Via via) const;
   // Sets PT_MOD for the clean entry at `slot` and marks it dirty (kBlindDirty).
   void blind_dirty(const Request& request, int slot) const;
   Translation walk(const Request& request) const;

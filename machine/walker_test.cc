@@ -1,6 +1,9 @@
 // The rules W1 to W7 of walker.h, on one thread: what an instruction sees, caches and writes back.
 #include "machine/walker.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "gtest/gtest.h"
 #include "machine/machine.h"
 #include "machine/toy_space.h"
@@ -48,6 +51,31 @@ INSTANTIATE_TEST_SUITE_P(BothVariants, WalkerTest,
                          [](const testing::TestParamInfo<ModVariant>& variant) {
                            return variant.param == ModVariant::kRecheck ? "recheck" : "blind_dirty";
                          });
+
+TEST_P(WalkerTest, a_string_moves_bytes_within_a_page_and_sets_ref_and_mod) {
+  const pfn_t pfn = space_.map(kVa, space_.new_page(), PT_WRITABLE);
+  space_.map(kVa + 4096, pfn, 0);
+  const std::vector<uint8_t> bytes = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  ASSERT_TRUE(machine_.write_string(0, kVa + 5, bytes));
+  EXPECT_EQ(space_.pte(kVa) & (PT_REF | PT_MOD), PT_REF | PT_MOD);
+  std::vector<uint8_t> seen(bytes.size() + 1, 0xff);
+  ASSERT_TRUE(machine_.read_string(1, kVa + 4096 + 4, absl::MakeSpan(seen)));
+  EXPECT_EQ(seen[0], 0);
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), seen.begin() + 1));
+  EXPECT_EQ(space_.pte(kVa + 4096) & (PT_REF | PT_MOD), PT_REF);
+}
+
+TEST_P(WalkerTest, a_string_that_is_not_permitted_moves_nothing) {
+  const pfn_t pfn = space_.map(kVa, space_.new_page(), 0);
+  const std::vector<uint8_t> bytes(16, 7);
+  EXPECT_FALSE(machine_.write_string(0, kVa, bytes));
+  EXPECT_EQ(machine_.mem().word(pfn, 0).load(std::memory_order_relaxed), 0u);
+  EXPECT_EQ(space_.pte(kVa) & (PT_REF | PT_MOD), 0u);
+  std::vector<uint8_t> seen(8, 3);
+  EXPECT_FALSE(machine_.read_string(0, kVa + 4096, absl::MakeSpan(seen)));
+  EXPECT_EQ(seen, std::vector<uint8_t>(8, 3));
+  EXPECT_DEATH(machine_.read_string(0, kVa + 4090, absl::MakeSpan(seen)), "pagesize");
+}
 
 TEST_P(WalkerTest, a_write_is_read_back_through_another_mapping_of_the_frame) {
   const pfn_t pfn = space_.map(kVa, space_.new_page(), kUserRw);

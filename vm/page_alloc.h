@@ -90,7 +90,8 @@ void page_free_pages(Vm& vm, page_t* pp);
 // Gives up a page the caller has finished with. In: locked in any mode, not free, has an identity.
 // Always consumes the lock.
 //   PGREL_CLEAN   freed      PGREL_MOD  modified and checkmod: only unlocked
-//   PGREL_NOTREL  mapped, shared with another holder, memory locked or large: only unlocked
+//   PGREL_NOTREL  mapped, in use through kpm, shared with another holder, memory locked or large:
+//                 only unlocked
 int page_release(Vm& vm, page_t* pp, int checkmod);
 
 // Unloads pp's mappings, takes its identity and (unless dontfree) frees it. In: EXCL, not free, not

@@ -126,6 +126,15 @@ TEST_F(PageAlloc, WhatIsNotNeededIsReusedFirst) {
   EXPECT_EQ(page_create_va(small, &other, 32, small.pagesize, PG_EXCL), pages[0]);
 }
 
+TEST_F(PageAlloc, ReleasingAPageWithAKpmUserOnlyUnlocksIt) {
+  page_t* pp = new_page(file, 0);
+  pp->p_kpmref = 1;
+  EXPECT_EQ(page_release(vm, pp, 0), PGREL_NOTREL);
+  EXPECT_EQ(selock(pp), 0);
+  EXPECT_FALSE(PP_ISFREE(pp));
+  pp->p_kpmref = 0;
+}
+
 TEST_F(PageAlloc, FreeingAMappedPagePanics) {
   vm.set_mapping_ops(&mappings);
   page_t* pp = new_page(file, 0);

@@ -16,8 +16,9 @@ bool page_releasable(Vm& vm, page_t* pp) {
   if ((pp->p_state.load(std::memory_order_relaxed) & P_SWAP) != 0) return false;
   if (pp->p_szc.load(std::memory_order_relaxed) != 0) return false;
   if (!PAGE_EXCL(pp) && !page_tryupgrade(vm, pp)) return false;
-  // Under SHARED a mapping may have come since the first look.
-  return !memory_locked(pp) && ops.hment_mapcnt(pp) == 0;
+  // Under SHARED a mapping may have come since the first look. A kpm user keeps the page too,
+  // though it is no mapping; EXCL keeps users from coming and going.
+  return !memory_locked(pp) && pp->p_kpmref() == 0 && ops.hment_mapcnt(pp) == 0;
 }
 
 }  // namespace

@@ -14,20 +14,6 @@ bool takes_away(uint32_t flags) { return (flags & (B_INVAL | B_FREE)) != 0; }
 se_t lock_mode(uint32_t flags) { return takes_away(flags) ? SE_EXCL : SE_SHARED; }
 bool may_wait(uint32_t flags) { return (flags & B_INVAL) != 0 || (flags & B_ASYNC) == 0; }
 
-// Transfers what pvn_getdirty handed out.
-int pvn_putapage(Vm& vm, vnode_t* vp, page_t* pp, uint32_t flags) {
-  const uint64_t off = pp->p_offset.load(std::memory_order_relaxed);
-  int error = vp->v_backing == nullptr ? ENOSYS : 0;
-  if (error == 0 && off < vp->v_backing->size()) {
-    absl::FixedArray<uint8_t> buffer(vm.pagesize);
-    const size_t bytes = std::min<uint64_t>(vm.pagesize, vp->v_backing->size() - off);
-    vm.machine.mem().read_bytes(pp->p_pagenum, 0, absl::MakeSpan(buffer));
-    error = vp->v_backing->write(off, absl::MakeConstSpan(buffer).first(bytes));
-  }
-  pvn_write_done(vm, pp, flags, error);
-  return error;
-}
-
 // For pvn_write_done: whether a clean page, SHARED or EXCL, can be freed; EXCL and unmapped then.
 bool page_freeable(Vm& vm, page_t* pp, uint32_t flags) {
   PageMappingOps& ops = vm.mapping_ops();
@@ -41,8 +27,8 @@ bool page_freeable(Vm& vm, page_t* pp, uint32_t flags) {
   return (pp->p_nrm.load(std::memory_order_relaxed) & (P_REF | P_MOD)) == 0;
 }
 
-int put_one(Vm& vm, vnode_t* vp, page_t* pp, uint32_t flags) {
-  return pvn_getdirty(vm, pp, flags) ? pvn_putapage(vm, vp, pp, flags) : 0;
+int put_one(Vm& vm, page_t* pp, uint32_t flags) {
+  return pvn_getdirty(vm, pp, flags) ? pvn_putapage(vm, pp, flags) : 0;
 }
 
 // One walk over the ring. The walker's place is kept by a marker that stands before the next page
@@ -125,6 +111,22 @@ int pvn_getdirty(Vm& vm, page_t* pp, uint32_t flags) {
   return 1;
 }
 
+int pvn_putapage(Vm& vm, page_t* pp, uint32_t flags) {
+  // Our page lock keeps the identity.
+  vnode_t* vp = pp->p_vnode.load(std::memory_order_relaxed);
+  const uint64_t off = pp->p_offset.load(std::memory_order_relaxed);
+  int error = vp->v_backing == nullptr ? ENOSYS : 0;
+  const uint64_t size = error == 0 ? vp->v_backing->size() : 0;
+  if (off < size) {
+    absl::FixedArray<uint8_t> buffer(vm.pagesize);
+    const size_t bytes = std::min<uint64_t>(vm.pagesize, size - off);
+    vm.machine.mem().read_bytes(pp->p_pagenum, 0, absl::MakeSpan(buffer));
+    error = vp->v_backing->write(off, absl::MakeConstSpan(buffer).first(bytes));
+  }
+  pvn_write_done(vm, pp, flags, error);
+  return error;
+}
+
 void pvn_write_done(Vm& vm, page_t* pp, uint32_t flags, int error) {
   if (error != 0) {
     vm.mapping_ops().hat_page_setattr(pp, P_MOD);
@@ -154,7 +156,7 @@ int vop_putpage(Vm& vm, vnode_t* vp, uint64_t off, size_t len, uint32_t flags) {
     page_t* pp = may_wait(flags) ? page_lookup(vm, vp, off, lock_mode(flags))
                                  : page_lookup_nowait(vm, vp, off, lock_mode(flags));
     if (pp == nullptr) continue;
-    const int error = put_one(vm, vp, pp, flags);
+    const int error = put_one(vm, pp, flags);
     if (first_error == 0) first_error = error;
   }
   return first_error;
@@ -186,7 +188,7 @@ int pvn_vplist_dirty(Vm& vm, vnode_t* vp, uint64_t off, uint32_t flags) {
         continue;
       }
       vphm.exit();
-      const int error = put_one(vm, vp, pp, flags);
+      const int error = put_one(vm, pp, flags);
       if (first_error == 0) first_error = error;
       vphm.enter();
     }

@@ -62,7 +62,13 @@ struct vnode_t {
   // Ring of pages through p_vpnext; written under vph, peeked at by vn_has_cached_data.
   Atomic<page_t*> v_pages{nullptr};
   const std::unique_ptr<VnodeBacking> v_backing;
+  // Of a block device, of which there may be many vnodes: the one that has the pages. To be set
+  // before the vnode is shared.
+  vnode_t* v_common = nullptr;
 };
+
+// The vnode that has vp's pages.
+inline vnode_t* common_vnode(vnode_t* vp) { return vp->v_common != nullptr ? vp->v_common : vp; }
 
 inline bool IS_VMODSORT(const vnode_t* vp) { return (vp->v_flag & VMODSORT) != 0; }
 
@@ -99,6 +105,10 @@ int vop_putpage(Vm& vm, vnode_t* vp, uint64_t off, size_t len, uint32_t flags);
 // 0: nothing to write; pp has been dealt with and is no longer held by the caller.
 // 1: to be written. pp is I/O locked, REF and MOD are clear; EXCL with B_INVAL, else SHARED.
 int pvn_getdirty(Vm& vm, page_t* pp, uint32_t flags);
+
+// Transfers a page that pvn_getdirty handed out to the backing, as far as the data reaches, and
+// ends the transfer. Returns the backing's error.
+int pvn_putapage(Vm& vm, page_t* pp, uint32_t flags);
 
 // Ends the transfer of a page that pvn_getdirty handed out; consumes its I/O lock and page lock.
 void pvn_write_done(Vm& vm, page_t* pp, uint32_t flags, int error);
