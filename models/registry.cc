@@ -8,6 +8,11 @@ std::vector<AnyScenario> all_scenarios() {
   std::vector<AnyScenario> all;
   for (const auto subject : {
            &hment_prepare_scenarios,
+           &hment_steal_scenarios,
+           &htable_scenarios,
+           &unload_scenarios,
+           &steal_scenarios,
+           &exit_scenarios,
        }) {
     const std::vector<AnyScenario> scenarios = subject();
     all.insert(all.end(), scenarios.begin(), scenarios.end());

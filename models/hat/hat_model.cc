@@ -43,6 +43,21 @@ SystemConfig HatModel::three_levels() {
   return config;
 }
 
+SystemConfig HatModel::with_cpus(SystemConfig config, uint32_t ncpus) {
+  config.machine.ncpus = ncpus;
+  return config;
+}
+
+SystemConfig HatModel::with_inval(SystemConfig config, InvalidationDesign design) {
+  config.invalidation = design;
+  return config;
+}
+
+SystemConfig HatModel::with_two_buckets(SystemConfig config) {
+  config.htable_num_lock = config.hat_num_hash = 2;
+  return config;
+}
+
 HatModel::HatModel(const SystemConfig& config) : sys(config) {}
 
 HatModel::~HatModel() {
@@ -165,6 +180,13 @@ AccessResult HatModel::access(CpuId cpu, uintptr_t va, AccessKind kind, uint64_t
 }
 
 // --- checks
+
+htable_t* HatModel::find(hat_t* hat, uintptr_t va, level_t level) {
+  const uintptr_t base = htable_base(sys, va, level);
+  const uint32_t bucket = htable_hash(sys, hat, base, level);
+  MutexGuard guard(htable_mutex_of(sys, bucket));
+  return htable_search(sys, hat, bucket, base, level);
+}
 
 uint32_t HatModel::records(page_t* pp) const { return is_embedded(pp) ? 1 : pp->p_share(); }
 

@@ -21,6 +21,7 @@
 #ifndef HATCHECK_MODELS_HAT_HAT_MODEL_H_
 #define HATCHECK_MODELS_HAT_HAT_MODEL_H_
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -49,6 +50,11 @@ class HatModel : public ScenarioDefaults {
  public:
   static SystemConfig two_levels();
   static SystemConfig three_levels();
+  // The same with as many CPUs.
+  static SystemConfig with_cpus(SystemConfig config, uint32_t ncpus);
+  static SystemConfig with_inval(SystemConfig config, InvalidationDesign design);
+  // Two htable buckets with a mutex each: parent and child are not under one mutex.
+  static SystemConfig with_two_buckets(SystemConfig config);
 
   // A model engine runs as many as it takes.
   static constexpr Bounds kBounds{.iterations = 100};
@@ -103,6 +109,8 @@ class HatModel : public ScenarioDefaults {
   AccessResult access(CpuId cpu, uintptr_t va, AccessKind kind, uint64_t value = 0);
 
   // --- checks
+  // The table, or nullptr, without a hold. Quiescent.
+  htable_t* find(hat_t* hat, uintptr_t va, level_t level = 0);
   // Number of records of pp's mappings. Quiescent.
   uint32_t records(page_t* pp) const;
   bool is_embedded(const page_t* pp) const;

@@ -38,16 +38,9 @@ class ThreeFirstMappings : public OnePage {
   static constexpr const char* kName = "hment/three_threads_add_the_first_mapping";
   static constexpr const char* kClaim = "all three are recorded, whoever does the promotion";
 
-  ThreeFirstMappings() : OnePage(for_three()) {}
+  ThreeFirstMappings() : OnePage(with_cpus(two_levels(), 3)) {}
   void thread(int index) { map(index == 0 ? one : two, index == 2 ? 1 : 0, page); }
   void check() override { HAT_ASSERT(records(page) == 3 && !is_embedded(page)); }
-
- private:
-  static SystemConfig for_three() {
-    SystemConfig config = two_levels();
-    config.machine.ncpus = 3;
-    return config;
-  }
 };
 
 // Both need the promotion; one of the two finds it done when it has the mlist again, with an hment
@@ -189,18 +182,11 @@ class SameMappingTwiceAndAnother : public OnePage {
   static constexpr const char* kName = "hment/two_faults_on_one_address_against_promotion";
   static constexpr const char* kClaim = "one record per PTE, whoever was first";
 
-  SameMappingTwiceAndAnother() : OnePage(for_three()) {}
+  SameMappingTwiceAndAnother() : OnePage(with_cpus(two_levels(), 3)) {}
   void thread(int index) { map(index == 0 ? two : one, 0, page); }
   void check() override {
     HAT_ASSERT(records(page) == 2);
     HAT_ASSERT(valid_count(one) == 1 && valid_count(two) == 1);
-  }
-
- private:
-  static SystemConfig for_three() {
-    SystemConfig config = two_levels();
-    config.machine.ncpus = 3;
-    return config;
   }
 };
 

@@ -10,6 +10,11 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 
 std::vector<AnyScenario> hment_prepare_scenarios();
+std::vector<AnyScenario> hment_steal_scenarios();
+std::vector<AnyScenario> htable_scenarios();
+std::vector<AnyScenario> unload_scenarios();
+std::vector<AnyScenario> steal_scenarios();
+std::vector<AnyScenario> exit_scenarios();
 
 // The list of a subject's scenarios, from their types.
 template <class... S>

@@ -1,0 +1,205 @@
+// The end of an address space, while threads outside of it are at its mappings and tables.
+#include "hat/hment_reserve.h"
+#include "hat/htable_alloc.h"
+#include "hat/htable_steal.h"
+#include "models/hat/hat_model.h"
+#include "models/hat/scenarios.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// The last mapping of an address space goes by pageunload. When the exit finds it gone, the
+// unloader may still be about to drop its hold on the table.
+class PageunloadAgainstExit : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/pageunload_against_exit";
+  static constexpr const char* kClaim = "table and hat are freed after the unloader has let go";
+
+  PageunloadAgainstExit() : HatModel(two_levels()) { load(hat_, 0, page_); }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
+    } else {
+      exit_space(hat_);
+    }
+  }
+  void check() override { HAT_ASSERT(records(page_) == 0); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+class HmentStealAgainstExit : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/hment_steal_against_exit";
+  static constexpr const char* kClaim = "a thief of hments keeps the hat until it has let go";
+
+  HmentStealAgainstExit() : HatModel(two_levels()) {
+    load(hat_, 0, page_);
+    load(hat_, pagesize(), page_);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      exit_space(hat_);
+      return;
+    }
+    hment_t* const hm = hment_steal(sys);
+    if (hm != nullptr) hment_free(sys, hm);
+  }
+  void check() override { HAT_ASSERT(records(page_) == 0); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// A thief of tables marks its victim, and an exit waits for the mark to go.
+class StealAgainstExit : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/htable_steal_against_exit";
+  static constexpr const char* kClaim =
+      "an exit waits for the thief, and the thief leaves it alone";
+
+  StealAgainstExit() : HatModel(two_levels()) { load(hat_, 0, page_); }
+  void thread(int index) {
+    if (index == 1) {
+      exit_space(hat_);
+      return;
+    }
+    htable_t* const ht = htable_steal(sys, 1);
+    if (ht != nullptr) htable_free(sys, ht);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// The tables that a reap takes are freed after the mark on their hat is gone.
+class ReapAgainstExit : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/reap_against_exit";
+  static constexpr const char* kClaim = "a stolen table does not lead back to a hat that is gone";
+
+  ReapAgainstExit() : HatModel(two_levels()) {
+    htable_release(sys, htable_create(sys, hat_, 0, 0, nullptr));  // one on the cache
+  }
+  void thread(int index) {
+    if (index == 0) {
+      htable_reap(sys);
+    } else {
+      exit_space(hat_);
+    }
+  }
+
+ private:
+  hat_t* const hat_ = new_hat();
+};
+
+// Becoming shared changes hat_flags without hat_list_lock, which guards all other changes.
+class ShareAgainstSteal : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/becoming_shared_against_steal";
+  static constexpr const char* kClaim = "HAT_VICTIM is neither lost nor brought back";
+
+  ShareAgainstSteal() : HatModel(two_levels()) { load(hat_, 0, page_); }
+  void thread(int index) {
+    if (index == 1) {
+      load(hat_, pagesize(), page_, kReadWrite, HAT_LOAD_SHARE);
+      return;
+    }
+    htable_t* const ht = htable_steal(sys, 1);
+    if (ht != nullptr) htable_free(sys, ht);
+  }
+  void check() override {
+    HAT_ASSERT(has_flag(hat_, HAT_SHARED), "HAT_SHARED was lost");
+    HAT_ASSERT(!has_flag(hat_, HAT_VICTIM), "HAT_VICTIM was brought back");
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// What follows from a mark that is brought back: the exit waits for ever; from one that is lost: it
+// does not wait at all.
+class ShareAndExitAgainstSteal : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/becoming_shared_and_exit_against_steal";
+  static constexpr const char* kClaim = "the exit waits for the thief, and no longer";
+
+  ShareAndExitAgainstSteal() : HatModel(two_levels()) { load(hat_, 0, page_); }
+  void thread(int index) {
+    if (index == 1) {
+      load(hat_, pagesize(), page_, kReadWrite, HAT_LOAD_SHARE);
+      exit_space(hat_);
+      return;
+    }
+    htable_t* const ht = htable_steal(sys, 1);
+    if (ht != nullptr) htable_free(sys, ht);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+class TwoExits : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/two_exits";
+  static constexpr const char* kClaim = "neighbours on the list of hats leave it together";
+
+  TwoExits() : HatModel(two_levels()) {}
+  void thread(int index) { exit_space(hats_[index]); }
+
+ private:
+  const std::array<hat_t*, 2> hats_ = {new_hat(), new_hat()};
+};
+
+// The thief goes along the list of hats without holding its lock all the time.
+class StealAlongAnExit : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/steal_along_a_list_that_an_exit_shortens";
+  static constexpr const char* kClaim = "the thief finds the next hat though its neighbour went";
+
+  StealAlongAnExit() : HatModel(two_levels()) {
+    load(hats_[0], 0, page_);
+    load(hats_[1], 0, page_);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      exit_space(hats_[0]);
+      return;
+    }
+    htable_t* const ht = htable_steal(sys, 2);
+    for (htable_t* next = ht; next != nullptr;) {
+      htable_t* const stolen = next;
+      next = stolen->ht_next();
+      htable_free(sys, stolen);
+    }
+  }
+  void check() override { HAT_ASSERT(records(page_) == (is_mapped(hats_[1], 0) ? 1u : 0u)); }
+
+ private:
+  page_t* const page_ = new_page();
+  const std::array<hat_t*, 2> hats_ = {new_hat(), new_hat()};
+};
+
+}  // namespace
+
+std::vector<AnyScenario> exit_scenarios() {
+  return scenario_list<PageunloadAgainstExit, HmentStealAgainstExit, StealAgainstExit,
+                       ReapAgainstExit, ShareAgainstSteal, ShareAndExitAgainstSteal, TwoExits,
+                       StealAlongAnExit>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

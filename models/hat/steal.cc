@@ -1,0 +1,229 @@
+// Stealing page tables: a thief empties a table of another address space while its owner uses it.
+#include "hat/htable_alloc.h"
+#include "hat/htable_steal.h"
+#include "models/hat/hat_model.h"
+#include "models/hat/scenarios.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// One address space with `page` at 0, in a table that nobody holds.
+class Robbed : public HatModel {
+ protected:
+  explicit Robbed(const SystemConfig& config = two_levels()) : HatModel(config) {
+    load(hat, 0, page);
+  }
+
+  // Steals a table, if one can be had, and gives it back to the system.
+  void rob() {
+    htable_t* const ht = htable_steal(sys, 1);
+    if (ht != nullptr) htable_free(sys, ht);
+  }
+
+  page_t* const page = new_page();
+  page_t* const next_door = new_page();
+  hat_t* const hat = new_hat();
+};
+
+// The owner finds the table that is being emptied, and maps something in it.
+class StealAgainstLoad : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_load_into_the_table";
+  static constexpr const char* kClaim = "the thief gives up or came first; the new mapping stays";
+
+  void thread(int index) {
+    if (index == 0) {
+      rob();
+    } else {
+      load(hat, pagesize(), next_door);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(records(next_door) == (is_mapped(hat, pagesize()) ? 1u : 0u));
+  }
+};
+
+// Nothing that was loaded with a lock is stolen: its owner will not fault it in again.
+class StealAgainstLockingLoad : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_a_locking_load";
+  static constexpr const char* kClaim =
+      "a locked mapping is there when the load returns, and stays";
+
+  void thread(int index) {
+    if (index == 0) {
+      rob();
+    } else {
+      load(hat, pagesize(), next_door, kReadWrite, HAT_LOAD_LOCK);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(hat, pagesize()), "a locked mapping was stolen");
+    unload(hat, pagesize(), 1, HAT_UNLOAD_UNLOCK);
+  }
+};
+
+// The mapping was there, and only now becomes locked.
+class StealAgainstLocking : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_locking_of_a_mapping";
+  static constexpr const char* kClaim = "a mapping that its owner has locked is not stolen";
+
+  void thread(int index) {
+    if (index == 0) {
+      rob();
+    } else {
+      load(hat, 0, page, kReadWrite, HAT_LOAD_LOCK);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(hat, 0), "a locked mapping was stolen");
+    unload(hat, 0, 1, HAT_UNLOAD_UNLOCK);
+  }
+};
+
+// The thief looks at the hold count while it empties the table, and again at the end; a hold that
+// came and went in between is no reason to leave the table.
+class StealAgainstPassingHold : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_a_hold_that_comes_and_goes";
+  static constexpr const char* kClaim = "the table is stolen whole or stays, with what it maps";
+
+  void thread(int index) {
+    if (index == 0) {
+      rob();
+      return;
+    }
+    htable_t* const ht = htable_lookup(sys, hat, 0, 0);
+    if (ht != nullptr) htable_release(sys, ht);
+  }
+  void check() override { HAT_ASSERT(records(page) == (is_mapped(hat, 0) ? 1u : 0u)); }
+};
+
+class StealAgainstUnload : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_unload";
+  static constexpr const char* kClaim = "the table goes once, stolen or released";
+
+  void thread(int index) {
+    if (index == 0) {
+      rob();
+    } else {
+      unload(hat, 0);
+    }
+  }
+  void check() override { HAT_ASSERT(records(page) == 0 && find(hat, 0) == nullptr); }
+};
+
+class StealAgainstPageunload : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_pageunload";
+  static constexpr const char* kClaim = "the table goes once, stolen or released";
+
+  void thread(int index) {
+    if (index == 0) {
+      rob();
+    } else {
+      hat_pageunload(sys, page, HAT_FORCE_PGUNLOAD);
+    }
+  }
+  void check() override { HAT_ASSERT(records(page) == 0 && find(hat, 0) == nullptr); }
+};
+
+class StealAgainstCreate : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_creation_of_the_table";
+  static constexpr const char* kClaim = "the creator gets the old table or makes a new one";
+
+  void thread(int index) {
+    if (index == 0) {
+      rob();
+    } else {
+      found_ = htable_create(sys, hat, 0, 0, nullptr);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(find(hat, 0) == found_());
+    htable_release(sys, found_());
+  }
+
+ private:
+  Guarded<htable_t*> found_;
+};
+
+// HAT_VICTIM lets one thief at a time into an address space.
+class TwoThieves : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/two_thieves_and_one_table";
+  static constexpr const char* kClaim = "one thief at a time works on an address space";
+
+  void thread(int) { rob(); }
+  void check() override { HAT_ASSERT(!has_flag(hat, HAT_VICTIM)); }
+};
+
+// A load that finds no memory for its table lives on what others have, and these use it.
+class AllocationSteals : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/creation_without_memory_against_use_of_the_victim";
+  static constexpr const char* kClaim = "the creator gets a table once its user lets go";
+
+  AllocationSteals() { exhaust_kmem(); }
+  void thread(int index) {
+    if (index == 0) {
+      found_ = htable_create(sys, poor_, 0, 0, nullptr);
+      return;
+    }
+    htable_t* const ht = htable_lookup(sys, hat, 0, 0);
+    if (ht != nullptr) htable_release(sys, ht);
+  }
+  void check() override {
+    HAT_ASSERT(find(poor_, 0) == found_() && find(hat, 0) == nullptr);
+    htable_release(sys, found_());
+  }
+
+ private:
+  hat_t* const poor_ = new_hat();
+  Guarded<htable_t*> found_;
+};
+
+// Two address spaces live on each other.
+class TwoAllocationsSteal : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/two_creations_without_memory";
+  static constexpr const char* kClaim = "both get a table, or one waits for the other's victim";
+
+  TwoAllocationsSteal() {
+    load(other_, 0, next_door);
+    exhaust_kmem();
+  }
+  void thread(int index) { found_[index] = htable_create(sys, poor_[index], 0, 0, nullptr); }
+  void check() override {
+    HAT_ASSERT(found_[0]()->ht_pfn() != found_[1]()->ht_pfn());
+    for (const Guarded<htable_t*>& found : found_) htable_release(sys, found());
+  }
+
+ private:
+  hat_t* const other_ = new_hat();
+  const std::array<hat_t*, 2> poor_ = {new_hat(), new_hat()};
+  std::array<Guarded<htable_t*>, 2> found_;
+};
+
+}  // namespace
+
+std::vector<AnyScenario> steal_scenarios() {
+  return scenario_list<StealAgainstLoad, StealAgainstLockingLoad, StealAgainstLocking,
+                       StealAgainstPassingHold, StealAgainstUnload, StealAgainstPageunload,
+                       StealAgainstCreate, TwoThieves, AllocationSteals, TwoAllocationsSteal>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -1,0 +1,253 @@
+// Unloading: by address, by page, and both of the same mapping.
+#include "models/hat/hat_model.h"
+#include "models/hat/scenarios.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// Page `page`, which nobody but the scenario has, mapped at 0 of one hat, and for kListed also of
+// another.
+template <bool kListed>
+class Mapped : public HatModel {
+ protected:
+  explicit Mapped(const SystemConfig& config = two_levels()) : HatModel(config) {
+    load(one, 0, page);
+    if (kListed) load(two, 0, page);
+  }
+
+  page_t* const page = new_page();
+  hat_t* const one = new_hat();
+  hat_t* const two = kListed ? new_hat() : nullptr;
+};
+
+template <bool kListed>
+class PageunloadAgainstUnload : public Mapped<kListed> {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = kListed ? "unload/pageunload_against_unload_of_a_listed_page"
+                                               : "unload/pageunload_against_unload";
+  static constexpr const char* kClaim = "one of the two takes the mapping and does the accounting";
+
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(this->sys, this->page, HAT_FORCE_PGUNLOAD);
+    } else {
+      this->unload(this->one, 0);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(this->records(this->page) == 0);
+    HAT_ASSERT(this->find(this->one, 0) == nullptr);
+  }
+};
+
+class TwoUnloads : public Mapped<false> {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/two_unloads_of_one_address";
+  static constexpr const char* kClaim = "the second finds nothing to do";
+
+  void thread(int) { unload(one, 0); }
+  void check() override { HAT_ASSERT(records(page) == 0 && find(one, 0) == nullptr); }
+};
+
+// Two pages in one table lose their last mappings in two ways at once.
+class PageunloadAgainstUnloadNextDoor : public Mapped<false> {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/pageunload_against_unload_next_door";
+  static constexpr const char* kClaim = "the table goes once, when both mappings are gone";
+
+  PageunloadAgainstUnloadNextDoor() { load(one, pagesize(), next_door_); }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page, HAT_FORCE_PGUNLOAD);
+    } else {
+      unload(one, pagesize());
+    }
+  }
+  void check() override { HAT_ASSERT(find(one, 0) == nullptr); }
+
+ private:
+  page_t* const next_door_ = new_page();
+};
+
+class PageunloadAgainstLoadNextDoor : public Mapped<false> {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/pageunload_against_load_next_door";
+  static constexpr const char* kClaim = "the new mapping is in a table that is linked";
+
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page, HAT_FORCE_PGUNLOAD);
+    } else {
+      load(one, pagesize(), next_door_);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(!is_mapped(one, 0) && is_mapped(one, pagesize()));
+    HAT_ASSERT(records(page) == 0 && records(next_door_) == 1);
+  }
+
+ private:
+  page_t* const next_door_ = new_page();
+};
+
+// A mapping made without the page's lock, so that pageunload may be at it while the loader still
+// counts.
+class PageunloadAgainstUnlockedLoad : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/pageunload_against_a_load_without_page_lock";
+  static constexpr const char* kClaim = "a mapping is counted before anybody can take it away";
+
+  PageunloadAgainstUnlockedLoad() : HatModel(two_levels()) {}
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
+    } else {
+      map(table_, 0, page_);
+    }
+  }
+  void check() override { HAT_ASSERT(records(page_) == (is_mapped(hat_, 0) ? 1u : 0u)); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+  htable_t* const table_ = table(hat_, 0);
+};
+
+// The unloader has read the PTE of one page; when it has that page's mlist, another page is there.
+class UnloadAgainstReplacement : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/unload_against_replacement_of_the_page";
+  static constexpr const char* kClaim = "the page that is there at the end of the wait is unmapped";
+
+  UnloadAgainstReplacement() : HatModel(two_levels()) { map(table_, 0, old_); }
+  void thread(int index) {
+    if (index == 0) {
+      unmap(table_, 0);
+    } else {
+      hat_pageunload(sys, old_, HAT_FORCE_PGUNLOAD);
+      map(table_, 0, new_);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(records(old_) == 0);
+    HAT_ASSERT(records(new_) == (is_mapped(hat_, 0) ? 1u : 0u));
+  }
+
+ private:
+  page_t* const old_ = new_page();
+  page_t* const new_ = new_page();
+  hat_t* const hat_ = new_hat();
+  htable_t* const table_ = table(hat_, 0);
+};
+
+// The same with a large page that gives way to a page table: what the unloader finds then is a
+// pointer, not a leaf.
+class LargeUnloadAgainstTable : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/large_unload_against_a_page_table_in_its_place";
+  static constexpr const char* kClaim = "a pointer entry is not taken for a mapping";
+
+  LargeUnloadAgainstTable() : HatModel(two_levels()) {
+    std::array<page_t*, 2> pages = {large_, large_ + 1};
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      unload(hat_, 0, 2);
+    } else {
+      hat_pageunload(sys, large_, HAT_FORCE_PGUNLOAD);
+      load(hat_, 0, small_);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(records(large_) == 0);
+    HAT_ASSERT(records(small_) == (is_mapped(hat_, 0) ? 1u : 0u));
+  }
+
+ private:
+  page_t* const small_ = new_page();
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// The page is mapped small in one hat all the time; its large mapping in another goes with the
+// demotion.
+class CountDuringDemotion : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/mapcnt_during_demotion";
+  static constexpr const char* kClaim = "a page that is mapped all the time never counts 0";
+
+  CountDuringDemotion() : HatModel(two_levels()) {
+    std::array<page_t*, 2> pages = {large_, large_ + 1};
+    load(small_, 0, large_ + 1);
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      hat_page_demote(sys, large_);
+    } else {
+      const uint32_t count = hment_mapcnt(sys, large_ + 1);
+      HAT_ASSERT(count == 1 || count == 2);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(large_->p_szc.load(std::memory_order_relaxed) == 0);
+    HAT_ASSERT(records(large_) == 0 && records(large_ + 1) == 1);
+    // Two small pages now: one for the base class, which knows the first, and one for us.
+    hat_pageunload(sys, large_ + 1, HAT_FORCE_PGUNLOAD);
+    page_destroy(sys.vm, large_ + 1, 0);
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+  hat_t* const small_ = new_hat();
+};
+
+// Two loaders lock a range for which the large page does not fit, since a page table is there.
+class LockedLoadMeetsTable : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/locked_large_load_meets_a_page_table";
+  static constexpr const char* kClaim = "locks are counted where the mappings are, and come to 0";
+
+  LockedLoadMeetsTable() : HatModel(two_levels()) { load(hat_, pagesize(), large_ + 1); }
+  void thread(int) {
+    std::array<page_t*, 2> pages = {large_, large_ + 1};
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD_LOCK);
+  }
+  void check() override {
+    HAT_ASSERT(lock_count(find(hat_, 0)) == 4);
+    {
+      ReaderGuard guard(hat_->hat_as()->a_lock);
+      hat_unlock(sys, hat_, 0, 2 * pagesize());
+    }
+    unload(hat_, 0, 2, HAT_UNLOAD_UNLOCK);
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
+}  // namespace
+
+std::vector<AnyScenario> unload_scenarios() {
+  return scenario_list<PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
+                       PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
+                       PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement,
+                       LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
