@@ -13,6 +13,10 @@ std::vector<AnyScenario> all_scenarios() {
            &unload_scenarios,
            &steal_scenarios,
            &exit_scenarios,
+           &shootdown_scenarios,
+           &refmod_scenarios,
+           &share_scenarios,
+           &memory_scenarios,
        }) {
     const std::vector<AnyScenario> scenarios = subject();
     all.insert(all.end(), scenarios.begin(), scenarios.end());

@@ -122,6 +122,7 @@ class HatModel : public ScenarioDefaults {
 
   System sys;
   vnode_t file{"file", 1, 0, nullptr};
+  vnode_t sorted_file{"sorted", 2, VMODSORT, nullptr};
 
  private:
   std::deque<as_t> spaces_;

@@ -15,6 +15,10 @@ std::vector<AnyScenario> htable_scenarios();
 std::vector<AnyScenario> unload_scenarios();
 std::vector<AnyScenario> steal_scenarios();
 std::vector<AnyScenario> exit_scenarios();
+std::vector<AnyScenario> shootdown_scenarios();
+std::vector<AnyScenario> refmod_scenarios();
+std::vector<AnyScenario> share_scenarios();
+std::vector<AnyScenario> memory_scenarios();
 
 // The list of a subject's scenarios, from their types.
 template <class... S>

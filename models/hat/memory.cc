@@ -1,0 +1,181 @@
+// Memory of the HAT: frames of page tables, the reserves and who may use them.
+#include "hat/hment_reserve.h"
+#include "hat/htable_alloc.h"
+#include "models/hat/hat_model.h"
+#include "models/hat/scenarios.h"
+#include "vm/page_cache.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// A page table's frame is given back while somebody reads its page, and while somebody else looks
+// for pages that are nobody's.
+class FrameAgainstReaderAndClaimant : public HatModel {
+ public:
+  static constexpr int kThreads = 3;
+  static constexpr const char* kName = "memory/ptable_free_against_a_reader_and_a_claimant";
+  static constexpr const char* kClaim = "the frame is freed by its owner, and only once";
+
+  FrameAgainstReaderAndClaimant() : HatModel(with_cpus(two_levels(), 3)) {}
+  void thread(int index) {
+    if (index == 0) {
+      ptable_free(sys, page_->p_pagenum);
+    } else if (index == 1) {
+      if (page_trylock(sys.vm, page_, SE_SHARED) != 0) page_unlock(sys.vm, page_);
+    } else {
+      claim();
+    }
+  }
+  void check() override {
+    HAT_ASSERT(!claimed_() || !PP_ISFREE(page_), "the claimed page was freed by its old owner");
+    HAT_ASSERT(claimed_() || PP_ISFREE(page_));
+    if (claimed_()) {
+      HAT_ASSERT(page_trylock(sys.vm, page_, SE_EXCL) != 0);
+      page_destroy(sys.vm, page_, 0);
+    }
+  }
+
+ private:
+  // As one who goes through the pages by number does: what nobody has locked, what has no name and
+  // is not free belongs to nobody.
+  void claim() {
+    if (page_trylock(sys.vm, page_, SE_EXCL) == 0) return;
+    const bool nobodys =
+        !PP_ISFREE(page_) && page_->p_vnode.load(std::memory_order_relaxed) == nullptr;
+    if (nobodys) claimed_ = page_hashin(sys.vm, page_, &file, 0) != 0;
+    page_unlock(sys.vm, page_);
+  }
+
+  page_t* const page_ = page_numtopp_nolock(sys.vm, ptable_alloc(sys, /*seed=*/4096));
+  Guarded<bool> claimed_{false};
+};
+
+class FrameAgainstReader : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/ptable_free_against_a_reader";
+  static constexpr const char* kClaim = "the owner waits for the reader and frees the page then";
+
+  FrameAgainstReader() : HatModel(two_levels()) {}
+  void thread(int index) {
+    if (index == 0) {
+      ptable_free(sys, page_->p_pagenum);
+    } else if (page_trylock(sys.vm, page_, SE_SHARED) != 0) {
+      page_unlock(sys.vm, page_);
+    }
+  }
+  void check() override { HAT_ASSERT(PP_ISFREE(page_)); }
+
+ private:
+  page_t* const page_ = page_numtopp_nolock(sys.vm, ptable_alloc(sys, /*seed=*/4096));
+};
+
+// A load inside a load, as kmem makes them; the other thread's load is not nested.
+template <ReserveDesign kDesign>
+class NestedLoads : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = kDesign == ReserveDesign::kThread
+                                           ? "memory/nested_load_against_load_by_thread"
+                                           : "memory/nested_load_against_load_by_depth";
+  static constexpr const char* kClaim = "only nested loads use the reserves, and all loads end";
+
+  NestedLoads() : HatModel(with_design()) {}
+  void thread(int index) {
+    ReserveOwnership& owners = *sys.reserve_ownership;
+    owners.enter(sys, HAT_LOAD);
+    HAT_ASSERT(!owners.may_use(sys));
+    if (index == 0) {
+      owners.enter(sys, HAT_LOAD);
+      HAT_ASSERT(owners.may_use(sys));
+      owners.exit(sys, HAT_LOAD);
+    }
+    owners.exit(sys, HAT_LOAD);
+  }
+
+ private:
+  static SystemConfig with_design() {
+    SystemConfig config = two_levels();
+    config.reserves = kDesign;
+    return config;
+  }
+};
+
+// Both loads are nested, so both want to own the reserves.
+class TwoOwners : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/two_nested_loads_by_thread";
+  static constexpr const char* kClaim = "one thread at a time owns the reserves, and gives them up";
+
+  TwoOwners() : HatModel(by_thread()) {}
+  void thread(int) {
+    ReserveOwnership& owners = *sys.reserve_ownership;
+    owners.enter(sys, HAT_NO_KALLOC);
+    HAT_ASSERT(owners.may_use(sys));
+    HAT_ASSERT(owners_.fetch_add(1, std::memory_order_relaxed) == 0, "two owners");
+    owners_.fetch_sub(1, std::memory_order_relaxed);
+    owners.exit(sys, HAT_NO_KALLOC);
+  }
+
+ private:
+  static SystemConfig by_thread() {
+    SystemConfig config = two_levels();
+    config.reserves = ReserveDesign::kThread;
+    return config;
+  }
+
+  Atomic<int> owners_{0};
+};
+
+// kmem backs what it hands out with pages in the kernel's heap window, and maps them with the very
+// calls that asked for the memory.
+template <ReserveDesign kDesign>
+class Recursion : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = kDesign == ReserveDesign::kThread
+                                           ? "memory/loads_that_need_kernel_memory_by_thread"
+                                           : "memory/loads_that_need_kernel_memory_by_depth";
+  static constexpr const char* kClaim = "a load that loads to get memory ends, on its reserves";
+
+  Recursion() : HatModel(with_heap()) {
+    load(hats_[0], 0, page_);
+    load(hats_[1], 0, page_);
+    // All that backs the objects so far is in use, so that the next one needs a page.
+    sys.kmem_in_use.store(sys.kmem_backed.load(std::memory_order_relaxed),
+                          std::memory_order_relaxed);
+  }
+  void thread(int index) { load(hats_[index], pagesize(), page_); }
+  void check() override {
+    HAT_ASSERT(records(page_) == 4);
+    HAT_ASSERT(sys.cpus[0].t_hatdepth() == 0 && sys.cpus[1].t_hatdepth() == 0);
+  }
+
+ private:
+  static SystemConfig with_heap() {
+    SystemConfig config = SystemConfig::tiny();
+    config.machine.ncpus = 2;
+    config.machine.nframes = 20;
+    config.kmap_bytes = 0;
+    config.htable_num_lock = config.hat_num_hash = 1;
+    config.hment_reserve_amount = 4;
+    config.htable_reserve_amount = 2;
+    config.reserves = kDesign;
+    return config;
+  }
+
+  page_t* const page_ = new_page();
+  const std::array<hat_t*, 2> hats_ = {new_hat(), new_hat()};
+};
+
+}  // namespace
+
+std::vector<AnyScenario> memory_scenarios() {
+  return scenario_list<FrameAgainstReader, FrameAgainstReaderAndClaimant,
+                       NestedLoads<ReserveDesign::kThread>, NestedLoads<ReserveDesign::kDepth>,
+                       TwoOwners, Recursion<ReserveDesign::kThread>,
+                       Recursion<ReserveDesign::kDepth>>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

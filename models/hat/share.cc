@@ -1,0 +1,127 @@
+// Shared page tables: sharing and unsharing against each other and against the source.
+#include "models/hat/hat_model.h"
+#include "models/hat/scenarios.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// `source` maps `page` at 0, to be shared; the range is one table.
+class Sharing : public HatModel {
+ protected:
+  Sharing() : HatModel(two_levels()) { load(source, 0, page, kReadWrite, HAT_LOAD_SHARE); }
+
+  void share(hat_t* hat) {
+    ReaderGuard guard(hat->hat_as()->a_lock);
+    hat_share(sys, hat, 0, source, 0, 2 * pagesize(), 0);
+  }
+  void unshare(hat_t* hat) {
+    ReaderGuard guard(hat->hat_as()->a_lock);
+    hat_unshare(sys, hat, 0, 2 * pagesize(), 0);
+  }
+
+  page_t* const page = new_page();
+  hat_t* const source = new_hat();
+  hat_t* const one = new_hat();
+};
+
+class ShareAgainstPageunload : public Sharing {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/share_against_pageunload_at_the_source";
+  static constexpr const char* kClaim =
+      "a table that empties while it is shared stays till unshared";
+
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page, HAT_FORCE_PGUNLOAD);
+    } else {
+      share(one);
+    }
+  }
+  void check() override {
+    unshare(one);
+    HAT_ASSERT(find(one, 0) == nullptr && find(source, 0) == nullptr);
+  }
+};
+
+class UnshareAgainstPageunload : public Sharing {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/unshare_against_pageunload_at_the_source";
+  static constexpr const char* kClaim = "the table goes when neither source nor sharer needs it";
+
+  UnshareAgainstPageunload() { share(one); }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page, HAT_FORCE_PGUNLOAD);
+    } else {
+      unshare(one);
+    }
+  }
+  void check() override { HAT_ASSERT(find(one, 0) == nullptr && find(source, 0) == nullptr); }
+};
+
+class TwoSharers : public Sharing {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/two_sharers_come_and_go";
+  static constexpr const char* kClaim = "each sharer has one hold on the source's table";
+
+  void thread(int index) {
+    hat_t* const hat = index == 0 ? one : two_;
+    share(hat);
+    unshare(hat);
+  }
+  void check() override {
+    htable_t* const ht = find(source, 0);
+    HAT_ASSERT(ht != nullptr && ht->ht_busy.load(std::memory_order_relaxed) == 0);
+  }
+
+ private:
+  hat_t* const two_ = new_hat();
+};
+
+class SharedTwice : public Sharing {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/two_threads_share_one_range";
+  static constexpr const char* kClaim = "the second finds the table of the first";
+
+  void thread(int) { share(one); }
+  void check() override {
+    HAT_ASSERT(find(source, 0)->ht_busy.load(std::memory_order_relaxed) == 1);
+    HAT_ASSERT(one->hat_ism_pgcnt.load(std::memory_order_relaxed) == 1);
+    unshare(one);
+  }
+};
+
+class ShareAgainstLoad : public Sharing {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/share_against_load_at_the_source";
+  static constexpr const char* kClaim = "the sharer sees what the source maps meanwhile";
+
+  void thread(int index) {
+    if (index == 0) {
+      load(source, pagesize(), other_, kReadWrite, HAT_LOAD_SHARE);
+    } else {
+      share(one);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(one, 0) && is_mapped(one, pagesize()));
+    unshare(one);
+  }
+
+ private:
+  page_t* const other_ = new_page();
+};
+
+}  // namespace
+
+std::vector<AnyScenario> share_scenarios() {
+  return scenario_list<ShareAgainstPageunload, UnshareAgainstPageunload, TwoSharers, SharedTwice,
+                       ShareAgainstLoad>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
