@@ -58,7 +58,8 @@ struct MemPte {
 MemPte hat_mempte_setup(System& sys, uintptr_t addr);
 void hat_mempte_release(System& sys, uintptr_t addr, MemPte mempte);
 
-// ---- Unloading (hat_unload.cc). When these return, no CPU uses the old translations.
+// ---- Unloading (hat_unload.cc). When these return, no CPU uses the old translations, except for
+// those that somebody else is taking away and flushing just then (README.md).
 
 using HatUnloadCallback = absl::FunctionRef<void(uintptr_t start, uintptr_t end)>;
 void hat_unload(System& sys, hat_t* hat, uintptr_t addr, uint64_t len, uint32_t flags);

@@ -56,15 +56,16 @@ class RangeCollector {
   size_t count_ = 0;
 };
 
-// Clears the entry and keeps what was in it. If it was on a page's list (*ppp set then) the page's
-// mlist is still held on return, because the record has to go with the entry. Invalid: somebody
-// else was faster, and did the accounting.
+// Clears the entry, which was seen to map a page, and returns what was in it. If it was on a page's
+// list (*ppp set then) the page's mlist is still held on return, because the record has to go with
+// the entry. 0: somebody else was faster and did the accounting; there is nothing, or by now a
+// pointer to a page table.
 //
 // The entry may change until the mlist of the page that it names is held, and also afterwards if it
 // is off-list: each round starts from what was found last.
 x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, x86pte_t pte, page_t** ppp) {
   const level_t level = ht->ht_level();
-  while (PTE_ISVALID(pte)) {
+  while (PTE_ISPAGE(pte, level)) {
     const pfn_t pfn = PTE2PFN(pte, level);
     page_t* const pp = page_numtopp_nolock(sys.vm, pfn);
     HAT_ASSERT(pp != nullptr || pte_is_noconsist(pte),
@@ -75,7 +76,7 @@ x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, x86pte_t pte, pa
     if (pp != nullptr) x86_hm_enter(sys, pp);
     // Exiting hats too: an entry left behind would be found, and accounted for, a second time.
     pte = x86pte_inval(sys, ht, entry, pte);
-    if (PTE_ISVALID(pte) && PTE2PFN(pte, level) == pfn) {
+    if (PTE_ISPAGE(pte, level) && PTE2PFN(pte, level) == pfn) {
       if (!pte_is_noconsist(pte)) {
         *ppp = pp;
       } else if (pp != nullptr) {

@@ -92,6 +92,24 @@ TEST_F(HatUnload, ALargePageModifiesAllItsConstituents) {
   EXPECT_EQ(mapped(hat_, 1), 0);
 }
 
+// What a slow unload finds: it saw the large page, then somebody else unloaded that and loaded a
+// small one.
+TEST_F(HatUnload, AnUnloadThatComesTooLateLeavesThePageTableThatIsThereNow) {
+  load_array(page_va(4), run_of(world_.new_large_page(), 4));
+  const x86pte_t seen = pte_at(page_va(4));
+  htable_t* const upper = htable_lookup(sys(), hat_, page_va(4), 1);
+  unload(page_va(4), 4);
+  load(page_va(5), page_with(7));
+  {
+    ReaderGuard guard(lock());
+    hat_pte_unmap(sys(), upper, htable_va2entry(sys(), page_va(4), upper), HAT_UNLOAD, seen);
+  }
+  htable_release(sys(), upper);
+  EXPECT_EQ(read(page_va(5)), 7);
+  EXPECT_EQ(mapped(hat_, 0), 1);
+  EXPECT_EQ(mapped(hat_, 1), 0);
+}
+
 TEST_F(HatUnload, NoCpuUsesTheOldTranslation) {
   page_t* const pp = page_with(1);
   load(0, pp);

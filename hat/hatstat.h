@@ -6,7 +6,7 @@
 #define HATCHECK_HAT_HATSTAT_H_
 
 #include <cstdint>
-#include <deque>
+#include <vector>
 
 #include "platform/platform.h"
 
@@ -49,12 +49,13 @@ class HatStats {
 #undef HATCHECK_FIELD
   };
 
-  explicit HatStats(uint32_t ncpus) {
-    for (uint32_t c = 0; c < ncpus; ++c) cpus_.emplace_back();
-  }
+  explicit HatStats(uint32_t ncpus) : cpus_(ncpus) {}
 
-  // The calling CPU's counters.
-  PerCpu& mine() { return cpus_[this_cpu() % cpus_.size()]; }
+  // The calling CPU's counters. A CPU that the machine does not have counts with the first one.
+  PerCpu& mine() {
+    const CpuId cpu = this_cpu();
+    return cpus_[cpu < cpus_.size() ? cpu : 0];
+  }
 
   HatStatTotals sum() const {
     HatStatTotals total;
@@ -67,7 +68,7 @@ class HatStats {
   }
 
  private:
-  std::deque<PerCpu> cpus_;
+  std::vector<PerCpu> cpus_;
 };
 
 // HATSTAT_INC(sys, hs_steals) adds one to the calling CPU's counter.

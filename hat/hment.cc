@@ -39,7 +39,7 @@ std::string state_of(const page_t* pp) {
 
 Mutex& mlist_of(System& sys, const page_t* pp) {
   const pfn_t pfn = pp->p_pagenum;
-  return sys.mlist_lock[(pfn + (pfn >> 9)) & (sys.config.mlist_num_lock - 1)];
+  return sys.mlist_lock[pfn + (pfn >> 9)];
 }
 
 void x86_hm_enter(System& sys, page_t* pp, Where where) ABSL_NO_THREAD_SAFETY_ANALYSIS {

@@ -69,9 +69,7 @@ uint32_t htable_hash(System& sys, const hat_t* hat, uintptr_t va, level_t level)
   return static_cast<uint32_t>(sum & (hat->hat_num_hash() - 1));
 }
 
-Mutex& htable_mutex_of(System& sys, uint32_t bucket) {
-  return sys.htable_mutex[bucket & (sys.config.htable_num_lock - 1)];
-}
+Mutex& htable_mutex_of(System& sys, uint32_t bucket) { return sys.htable_mutex[bucket]; }
 
 void HTABLE_ENTER(System& sys, uint32_t bucket, Where where) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   htable_mutex_of(sys, bucket).enter(where);

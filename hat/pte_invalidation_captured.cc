@@ -33,9 +33,7 @@ x86pte_t clear_captured(System& sys, const Target& target, const CpuSet& cpus, u
   for (;;) {
     const x86pte_t sample = target.pte.load(std::memory_order_acquire);
     if (sample == 0) return 0;
-    if (target.expect != 0 && PTE2PFN(sample, level) != PTE2PFN(target.expect, level)) {
-      return sample;
-    }
+    if (!is_expected(sample, target.expect, level)) return sample;
     bool cleared = false;
     sys.machine.xc_wait_sync(cpus, [&](Core& core) {
       if (core.id() == self) {

@@ -17,7 +17,7 @@ class ShootdownInvalidation final : public PteInvalidation {
     const level_t level = ht->ht_level();
     x86pte_t found = pte.load(std::memory_order_acquire);
     do {
-      if (expect != 0 && PTE2PFN(found, level) != PTE2PFN(expect, level)) return found;
+      if (!is_expected(found, expect, level)) return found;
       // seq_cst against hat_switch: a CPU that joins hat_cpus after we have looked at the set must
       // find the entry cleared.
     } while (!pte.compare_exchange_strong(found, 0, std::memory_order_seq_cst,

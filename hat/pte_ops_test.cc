@@ -159,6 +159,16 @@ TEST_P(PteOps, InvalLeavesAnEntryOfAnotherFrame) {
   EXPECT_EQ(get(), leaf());
 }
 
+TEST_P(PteOps, InvalLeavesAPageTableThatTookTheFrameOfTheLargePage) {
+  htable_t* const upper = table_->ht_parent();
+  const pfn_t frame = world_.new_large_page()->p_pagenum;
+  const x86pte_t pointer = MAKEPTP(frame);
+  x86pte_access(sys(), upper, 1).store(pointer, std::memory_order_relaxed);
+  EXPECT_EQ(x86pte_inval(sys(), upper, 1, MAKEPTE(frame, 1) | kUserLeaf), pointer);
+  EXPECT_EQ(x86pte_get(sys(), upper, 1), pointer);
+  x86pte_zero(sys(), upper, 1, 1);
+}
+
 // S2: the sharers know the page under addresses of their own.
 TEST_P(PteOps, InvalThroughASharedHatFlushesTheSharers) {
   hat_t* const sharer = world_.new_hat();

@@ -23,10 +23,6 @@ const SystemConfig& checked(const SystemConfig& config) {
   return config;
 }
 
-void fill(std::deque<Mutex>& locks, const LockClass& lock_class, uint32_t count) {
-  for (uint32_t i = 0; i < count; ++i) locks.emplace_back(lock_class, i);
-}
-
 uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) & ~(unit - 1); }
 
 bool is_amd64(const MmuGeometry& mmu) { return mmu.num_level == 4 && mmu.bits_per_level == 9; }
@@ -99,9 +95,12 @@ System::System(const SystemConfig& wanted)
       machine(config.machine),
       vm(config.vm, machine),
       hatstat(config.machine.ncpus),
+      cpus(config.machine.ncpus),
       khat_cpuset(config.machine.ncpus),
       hat_list_lock(kHatListLock),
       hat_list_cv("hat_list_cv"),
+      mlist_lock(kMlistLock, config.mlist_num_lock),
+      htable_mutex(kHtableLock, config.htable_num_lock),
       hment_index(make_index(config)),
       htable_reserve(kHtableReserveLock, config.htable_reserve_amount),
       hment_reserve(kHmentReserveLock, config.hment_reserve_amount),
@@ -117,9 +116,6 @@ System::System(const SystemConfig& wanted)
                                                                   : make_depth_ownership()),
       kpm(config.kpm == KpmDesign::kLinear ? make_linear_kpm() : make_on_demand_kpm()),
       page_ops(make_page_ops(*this)) {
-  for (uint32_t cpu = 0; cpu < config.machine.ncpus; ++cpu) cpus.emplace_back();
-  fill(mlist_lock, kMlistLock, config.mlist_num_lock);
-  fill(htable_mutex, kHtableLock, config.htable_num_lock);
   vm.set_mapping_ops(page_ops.get());
   lay_out_kernel(*this);
   hat_boot(*this);

@@ -13,7 +13,6 @@
 #define HATCHECK_HAT_SYSTEM_H_
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -26,6 +25,7 @@
 #include "hat/reserve_ownership.h"
 #include "machine/machine.h"
 #include "platform/platform.h"
+#include "vm/lock_array.h"
 #include "vm/vm.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -102,7 +102,7 @@ struct System {
   Vm vm;
   HatStats hatstat;
 
-  std::deque<PerCpu> cpus;
+  std::vector<PerCpu> cpus;
   PerCpu& me() { return cpus[this_cpu()]; }
 
   // The kernel's address space. kas.a_hat is not on the list of user hats; its hat_next and
@@ -115,8 +115,8 @@ struct System {
   // Exiters asleep in hat_free_end for hat_unmappers.
   Atomic<uint32_t> hat_free_waiters{0};
 
-  std::deque<Mutex> mlist_lock;
-  std::deque<Mutex> htable_mutex;
+  const LockArray mlist_lock;
+  const LockArray htable_mutex;
   std::unique_ptr<HmentIndex> hment_index;
 
   Reserve<htable_t> htable_reserve;

@@ -1,8 +1,8 @@
 // hatstress: the soak program. Builds a system and a world, lets real threads loose on them, and
 // says what came of it.
 //
-// Exit codes: 0 clean, also when interrupted (the verdict line says so); 1 a violation was found; 2
-// bad flags or input. A crash ends as crashes do, after printing how to rerun.
+// Exit codes: 0 clean, also when interrupted (the verdict line says so); 1 a violation was found, a
+// crash being one; 2 bad flags or input.
 //
 // Text goes to standard output, or to standard error where --json=- has taken standard output; the
 // live line and reports of violations go to standard error.
@@ -24,6 +24,8 @@
 #include "hat/audit.h"
 #include "platform/observe.h"
 #include "platform/platform.h"
+#include "platform/threads/cpu.h"
+#include "platform/threads/run.h"
 #include "stress/evidence.h"
 #include "stress/op_stream.h"
 #include "stress/options.h"
@@ -91,7 +93,8 @@ class Session {
  private:
   enum class Phase { kBuilding, kRunning, kEnding };
 
-  void on_failure(const Failure& failure);
+  int run_watched();
+  void on_failure(const Failure& reported);
   void leave_evidence(const Violation& violation, const Evidence& evidence,
                       const std::string& block, const std::string& rerun);
   std::string what_was_done(const Failure& failure) const;
@@ -116,7 +119,14 @@ class Session {
   std::unique_ptr<System> sys_;
   std::unique_ptr<World> world_;
   std::unique_ptr<Runner> runner_;
+  std::atomic<const Crash*> crash_{nullptr};  // what is being reported, if a crash
 };
+
+// Asked of the crashing thread, in its signal handler.
+CrashReporter::Witness witness() {
+  const Cpu& me = Cpu::current();
+  return {.cpu = me.bound() ? me.id() : Crash::kNoCpu, .can_report = !failing()};
+}
 
 int Session::run() {
   resolved_ = options_;
@@ -124,8 +134,21 @@ int Session::run() {
     return usage_error(status);
   }
   set_failure_handler([this](const Failure& failure) { on_failure(failure); });
-  announce_crashes(
-      absl::StrCat("hatstress: ended by a crash or a sanitizer; rerun with\n  ", rerun(""), "\n"));
+  int code = 0;
+  {
+    const CrashReporter crashes(
+        absl::StrCat("hatstress: ended by a crash or a sanitizer; rerun with\n  ", rerun(""), "\n"),
+        witness, [this](const Crash& crash) {
+          crash_ = &crash;
+          fail(Kind::kCrash, crash.what(), Where{});
+        });
+    code = run_watched();
+  }
+  set_failure_handler({});
+  return code;
+}
+
+int Session::run_watched() {
   catch_interrupts();
   std::FILE* const out = options_.json == "-" ? stderr : stdout;
   {
@@ -135,7 +158,6 @@ int Session::run() {
     absl::StatusOr<std::unique_ptr<World>> world = build_world(options_, workload_, *sys_);
     if (!world.ok()) {
       sys_.reset();
-      set_failure_handler({});
       return usage_error(world.status());
     }
     world_ = *std::move(world);
@@ -161,14 +183,14 @@ int Session::run() {
     world_.reset();
     sys_.reset();
   }
-  set_failure_handler({});
   absl::FPrintF(out, "%s\n%s\n", result_tables(result), verdict_line(result, options_.seed));
   std::fflush(out);
   const absl::Status written = json_.write(json(result, std::nullopt));
   return written.ok() ? static_cast<int>(kExitClean) : usage_error(written);
 }
 
-// ---- After a violation: on the thread that found it, with whatever locks it holds.
+// ---- After a violation: on the thread that found it, with whatever locks it holds, or on the
+// crash reporter's.
 
 std::string Session::what_was_done(const Failure& failure) const {
   switch (phase_.load()) {
@@ -179,7 +201,10 @@ std::string Session::what_was_done(const Failure& failure) const {
     case Phase::kRunning:
       break;
   }
-  if (std::this_thread::get_id() != main_thread_) return runner_->current_operation(failure.cpu);
+  const Crash* const crash = crash_;
+  const bool on_cpu =
+      crash != nullptr ? crash->cpu != Crash::kNoCpu : std::this_thread::get_id() != main_thread_;
+  if (on_cpu) return runner_->current_operation(failure.cpu);
   return runner_->audit_failed() ? "quiescent audit (no cpu)"
                                  : "audit or watchdog (the coordinator, on no cpu)";
 }
@@ -213,12 +238,18 @@ void Session::leave_evidence(const Violation& violation, const Evidence& evidenc
     status.Update(evidence.add("operations.txt", runner_->recent_operations()));
   }
   status.Update(evidence.add("result.json", json(result_so_far(), violation)));
+  if (const Crash* const crash = crash_) {
+    status.Update(evidence.add("backtrace.txt", crash->backtrace()));
+  }
   if (!input_.empty()) status.Update(evidence.add_maps(input_));
   if (!status.ok()) absl::FPrintF(stderr, "hatstress: %s\n", status.message());
 }
 
-void Session::on_failure(const Failure& failure) {
+void Session::on_failure(const Failure& reported) {
   live_.close();
+  Failure failure = reported;
+  const Crash* const crash = crash_;
+  if (crash != nullptr) failure.cpu = crash->cpu == Crash::kNoCpu ? 0 : crash->cpu;
   Violation violation{failure, what_was_done(failure), ""};
   std::optional<Evidence> evidence;
   if (!options_.evidence.empty()) {
@@ -235,7 +266,9 @@ void Session::on_failure(const Failure& failure) {
   const std::string rerun_command = rerun(violation.evidence);
   const std::string block =
       violation_block(failure, violation.operation,
-                      stands_still ? describe_stuck() : Cpu::current().describe_held(),
+                      stands_still       ? describe_stuck()
+                      : crash != nullptr ? Cpu::at(failure.cpu).describe_held()
+                                         : Cpu::current().describe_held(),
                       violation.evidence, rerun_command);
   std::fflush(stdout);
   absl::FPrintF(stderr, "%s", block);

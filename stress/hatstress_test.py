@@ -265,15 +265,21 @@ class Violations(InFolder):
         text = self.violated("loop_alone", "no progress", "--stuck_after=1s")
         self.assertRegex(text, r"stuck: cpu 1, loop_alone .* while others go on")
 
-    def test_a_crash_says_how_to_rerun(self):
-        done = run(PLANTED, "--workload=crash", *SMALL)
-        self.assertNotEqual(done.returncode, 0)
-        self.assertRegex(done.stderr, r"rerun with\n  \S+ --workload=crash .*--seed=7")
+    def test_a_crash_is_a_violation_with_evidence(self):
+        for workload, names in (("crash", "SIGSEGV"), ("abort", "SIGABRT")):
+            with self.subTest(workload):
+                text = self.violated(workload, "crash", f"--evidence={workload}")
+                self.assertRegex(text, r"a sanitizer's report" if ASAN else names)
+                self.assertRegex(text, rf"(?m)^  operation +{workload} 0x\w+ .*not ended")
+                self.assertRegex(text, rf"(?m)^  rerun +\S+ --workload={workload} .*--seed=7")
+                self.assertNotIn("LeakSanitizer", text)
+                self.assertIn("backtrace.txt", os.listdir(workload))
+                self.assertIn("operations.txt", os.listdir(workload))
 
     @unittest.skipUnless(TSAN, "needs ThreadSanitizer")
     def test_a_data_race_says_how_to_rerun(self):
         done = run(PLANTED, "--workload=race", *SMALL)
-        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(done.returncode, 1)
         self.assertIn("data race", done.stderr)
         self.assertRegex(done.stderr, r"rerun with\n  \S+ --workload=race .*--seed=7")
 

@@ -133,7 +133,7 @@ OpResult op_protect(World& world, Worker& w, const Draw& d) {
   const uintptr_t spare = range.va + pagesize - sizeof(uint64_t);
   const AccessResult got =
       world.sys.machine.access(w.cpu, spare, AccessKind::kWrite, Privilege::kUser, d.r[3]);
-  if (got.ok) {
+  if (world.still_reaches(w.cpu, spare, AccessKind::kWrite, Privilege::kUser, got)) {
     report_violation(absl::StrFormat(
         "invariant 30: cpu %d could write through va 0x%x of process %d (frame %d) after write "
         "permission was taken away",

@@ -145,17 +145,18 @@ bool Oracle::stealing_since_settle() const {
 void Oracle::settle() { settled_steals_.store(steals(), std::memory_order_relaxed); }
 
 absl::Status Oracle::check(uintptr_t va, pfn_t seen, const Expectation& before,
-                           const Expectation& after) const {
+                           const Expectation& after, Saw saw) const {
+  const char* const finds = saw == Saw::kTables ? "the HAT maps" : "the CPU reaches";
   if (before.version != after.version) return absl::OkStatus();
   if (before.belief != after.belief || before.belief == Belief::kAny) return absl::OkStatus();
   if (seen != PFN_INVALID && before.belief == Belief::kUnmapped) {
     return absl::InternalError(absl::StrFormat(
-        "oracle O2: va 0x%x was unloaded, but the HAT still maps frame %d there", va, seen));
+        "oracle O2: va 0x%x was unloaded, but %s frame %d there still", va, finds, seen));
   }
   if (seen != PFN_INVALID && seen != before.pfn) {
-    return absl::InternalError(absl::StrFormat(
-        "oracle O1: va 0x%x was loaded with frame %d, but the HAT maps frame %d there", va,
-        before.pfn, seen));
+    return absl::InternalError(
+        absl::StrFormat("oracle O1: va 0x%x was loaded with frame %d, but %s frame %d there", va,
+                        before.pfn, finds, seen));
   }
   if (seen == PFN_INVALID && before.belief == Belief::kMapped && !stealing_since_settle()) {
     return absl::InternalError(absl::StrFormat(

@@ -55,6 +55,9 @@ struct Expectation {
   uint64_t version = 0;  // changes with every begin and end, and with the frame's unload epoch
 };
 
+// Who was asked what is mapped: the page tables, or a CPU, which may know better or worse.
+enum class Saw { kTables, kCpu };
+
 class Oracle;
 
 // The shadow of one address space. Thread safe.
@@ -129,10 +132,10 @@ class Oracle {
   // Quiescent, after the comparisons: later steals are counted from here.
   void settle();
 
-  // Compares one observation of the HAT (frame at va, PFN_INVALID if unmapped) with what was
-  // believed before and after it was made. Ok, or which rule it breaks.
-  absl::Status check(uintptr_t va, pfn_t seen, const Expectation& before,
-                     const Expectation& after) const;
+  // Compares one observation (frame at va, PFN_INVALID if unmapped) with what was believed before
+  // and after it was made. Ok, or which rule it breaks.
+  absl::Status check(uintptr_t va, pfn_t seen, const Expectation& before, const Expectation& after,
+                     Saw saw = Saw::kTables) const;
 
   // Quiescent: every translation of hat below the kernel against the shadow, both ways; then
   // settles the shadow. Call settle() once after all spaces have been compared.

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -79,6 +80,8 @@ OpResult op_crash(World&, Worker&, const Draw&) {
   return OpResult::kDone;
 }
 
+OpResult op_abort(World&, Worker&, const Draw&) { abort(); }
+
 // Unprotected, for ThreadSanitizer to find.
 OpResult op_race(World&, Worker& w, const Draw&) {
   static uint64_t counter = 0;
@@ -100,6 +103,7 @@ constexpr OpRow kOps[] = {
     {"keep_lock", "returns with a lock held", op_keep_lock},
     {"lie", "tells the oracle what is not so", op_lie},
     {"crash", "SIGSEGV", op_crash},
+    {"abort", "SIGABRT", op_abort},
     {"race", "a data race", op_race},
 };
 
@@ -114,7 +118,7 @@ std::vector<Workload> make_workloads() {
   // Processes come and go all the time, so that closing meets every halt.
   all.push_back(planted("busy", "exit", 300));
   all.back().weights.push_back({"fork", 300});
-  for (const char* op : {"panic", "cross", "loop", "loop_alone", "keep_lock", "crash"}) {
+  for (const char* op : {"panic", "cross", "loop", "loop_alone", "keep_lock", "crash", "abort"}) {
     all.push_back(planted(op, op, 1));
   }
   all.push_back(planted("oversleep", "oversleep", 50));

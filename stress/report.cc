@@ -191,7 +191,10 @@ std::string violation_block(const Failure& failure, const std::string& operation
   const std::string line(78, '=');
   std::string text = absl::StrCat("\n", line, "\nviolated (", std::string(phrase(failure.kind)),
                                   "): ", failure.message, "\n");
-  absl::StrAppend(&text, "  at         ", to_string(failure.where), "\n");
+  // A crash has a backtrace instead.
+  if (*failure.where.file != '\0') {
+    absl::StrAppend(&text, "  at         ", to_string(failure.where), "\n");
+  }
   absl::StrAppend(&text, "  cpu        ", failure.cpu, "\n");
   absl::StrAppend(&text, "  operation  ", operation, "\n");
   if (!cpus.empty()) absl::StrAppend(&text, "\n", cpus, "\n");

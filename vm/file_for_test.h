@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "vm/vnode_backing.h"
+#include "vm/file_backing.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 

@@ -15,11 +15,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "platform/platform.h"
 
@@ -55,26 +52,6 @@ class MemoryBacking : public VnodeBacking {
   // What lies beyond reads as zero. Acquire/release: who sees the new size sees the zeroes or data
   // that came with it.
   Atomic<uint64_t> size_;
-};
-
-// A real file, through pread and pwrite.
-class FileBacking : public VnodeBacking {
- public:
-  // flags: as for open(2), such as O_RDWR | O_CREAT; new files get mode 0600.
-  static absl::StatusOr<std::unique_ptr<FileBacking>> open(const std::string& path, int flags);
-  ~FileBacking() override;
-  FileBacking(const FileBacking&) = delete;
-  FileBacking& operator=(const FileBacking&) = delete;
-
-  int read(uint64_t off, absl::Span<uint8_t> to) override;
-  int write(uint64_t off, absl::Span<const uint8_t> from) override;
-  uint64_t size() override;
-  int resize(uint64_t bytes) override;
-  int sync() override;
-
- private:
-  explicit FileBacking(int fd) : fd_(fd) {}
-  const int fd_;
 };
 
 // Passes everything on to another backing, except what a plan spoils.

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "platform/check.h"
 #include "platform/threads/cpu.h"
+#include "platform/threads/run.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -35,11 +37,16 @@ void print(const std::string& text) {
 
 [[noreturn]] void end_process() {
   std::fflush(nullptr);
-  if (std::getenv("HATCHECK_ABORT") != nullptr) std::abort();
+  if (std::getenv("HATCHECK_ABORT") != nullptr) {
+    std::signal(SIGABRT, SIG_DFL);  // somebody may report crashes
+    std::abort();
+  }
   ::_exit(kExitViolated);
 }
 
 }  // namespace
+
+bool failing() { return t_failing; }
 
 void set_failure_handler(FailureHandler handler) { handler_slot() = std::move(handler); }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "platform/threads/lock_stats.h"
+#include "platform/threads/random_stream.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -18,8 +19,6 @@ constinit std::atomic<bool> g_taken[kMaxCpus];
 constinit std::atomic<CpuId> g_limit{0};
 
 thread_local constinit Cpu t_unbound;
-
-constexpr uint64_t kUnboundSeed = 0x6861746368656b;
 
 }  // namespace
 
@@ -40,7 +39,7 @@ std::string Cpu::describe(const Cpu* cpu) {
   return "cpu " + std::to_string(cpu - g_cpus);
 }
 
-void Cpu::bind(CpuId id, std::mt19937_64* random, Where where) {
+void Cpu::bind(CpuId id, RandomStream* random, Where where) {
   Cpu& before = current();
   if (before.bound()) {
     panic("cpu " + std::to_string(id) + " cannot be bound: this thread is on cpu " +
@@ -89,9 +88,9 @@ void Cpu::unbind() {
   g_taken[cpu.id()].store(false, std::memory_order_release);
 }
 
-std::mt19937_64& Cpu::random() {
+RandomStream& Cpu::random() {
   if (random_ != nullptr) return *random_;
-  thread_local std::mt19937_64 t_unbound_random(kUnboundSeed);
+  thread_local RandomStream t_unbound_random({0x68617463, 0x6865636b});
   return t_unbound_random;
 }
 

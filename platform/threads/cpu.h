@@ -14,7 +14,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <random>
 #include <string>
 
 #include "platform/threads/backend.h"
@@ -24,6 +23,8 @@
 #include "platform/where.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
+
+class RandomStream;
 
 inline constexpr uint32_t kMaxCpus = 256;
 inline constexpr uint32_t kMaxHeldLocks = 128;
@@ -134,12 +135,12 @@ class alignas(64) Cpu {
   // Makes the calling thread run on `id`, or (unbind) on no CPU. bind fails if another thread is
   // on the CPU, if this one is already on one, or if it holds locks; unbind reports "lock held at
   // thread end".
-  static void bind(CpuId id, std::mt19937_64* random, Where where);
+  static void bind(CpuId id, RandomStream* random, Where where);
   static void unbind();
 
   CpuId id() const { return id_.get(); }
   bool bound() const { return bound_.get(); }
-  std::mt19937_64& random();
+  RandomStream& random();
 
   // The stack of held locks.
   void acquired(const LockId& id, const Where& where) {
@@ -225,7 +226,7 @@ class alignas(64) Cpu {
 
   Published<CpuId> id_{0};
   Published<bool> bound_{false};
-  std::mt19937_64* random_ = nullptr;
+  RandomStream* random_ = nullptr;
   Published<uint32_t> held_count_{0};
   HeldLock held_[kMaxHeldLocks] = {};
 };

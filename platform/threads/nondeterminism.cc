@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "platform/threads/cpu.h"
+#include "platform/threads/random_stream.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -11,7 +12,7 @@ uint32_t choose(uint32_t n, Where where) {
   if (n == 0) panic("choose(0): there is nothing to choose from", where);
   // The upper half, scaled: the standard's distributions differ between libraries, and a seed has
   // to mean the same everywhere.
-  const uint64_t random = Cpu::current().random()() >> 32;
+  const uint64_t random = Cpu::current().random().next() >> 32;
   return static_cast<uint32_t>((random * n) >> 32);
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "platform/observe.h"
+#include "platform/threads/random_stream.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -21,11 +22,6 @@ using Clock = std::chrono::steady_clock;
 
 // How often the watchdog of the observed build looks.
 constexpr std::chrono::milliseconds kLook{20};
-
-std::mt19937_64 seeded(CpuId cpu, uint64_t seed) {
-  std::seed_seq sequence{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), cpu};
-  return std::mt19937_64(sequence);
-}
 
 // Reports a run in which nothing moves: at once when that is certain, else after `quiet`, since a
 // thread that was just woken looks asleep until the operating system lets it run.
@@ -169,8 +165,10 @@ void check_no_locks(const char* when) {
 
 }  // namespace
 
-CpuBinding::CpuBinding(CpuId cpu, uint64_t seed, Where where) : random_(seeded(cpu, seed)) {
-  Cpu::bind(cpu, &random_, where);
+CpuBinding::CpuBinding(CpuId cpu, uint64_t seed, Where where)
+    : random_(
+          new RandomStream({static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), cpu})) {
+  Cpu::bind(cpu, random_.get(), where);
 }
 
 CpuBinding::~CpuBinding() { Cpu::unbind(); }

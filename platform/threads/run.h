@@ -14,7 +14,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <random>
+#include <memory>
 
 #include "platform/scenario.h"
 #include "platform/threads/cpu.h"
@@ -35,7 +35,7 @@ class CpuBinding {
   CpuBinding& operator=(const CpuBinding&) = delete;
 
  private:
-  std::mt19937_64 random_;
+  const std::unique_ptr<RandomStream> random_;
 };
 
 // Whether this build reports a violation of the kind when a scenario runs into it. Kinds for which
@@ -56,6 +56,9 @@ constexpr bool engine_finds(Kind kind) {
       return true;
   }
 }
+
+// Whether the calling thread is inside fail(), which does not return. Async-signal-safe.
+bool failing();
 
 struct RunOptions {
   uint64_t iterations = 0;  // 0: what the scenario's bounds say
