@@ -187,6 +187,43 @@ TEST_F(KmemTest, ALoadThatNeedsAnHmentNestsTheLoadOfTheHeapPage) {
   EXPECT_EQ(hment_mapcnt(sys(), pp), 2u);
 }
 
+// One more level than usual, so that the heap window spans several tables of level 1.
+SystemConfig deep_config() {
+  SystemConfig config = kmem_config();
+  config.machine.mmu.num_level = 4;
+  config.kernelheap_bytes = 2 * config.machine.mmu.level_size(2);
+  return config;
+}
+
+class KmemDeepTest : public KmemTest {
+ protected:
+  KmemDeepTest() : KmemTest(deep_config()) {}
+
+  // Heap pages are taken in the order of their addresses.
+  uintptr_t next_heap_page() { return sys().heap_addr + heap_pages().size() * pagesize(); }
+  uint32_t tables_in_reserve() {
+    return sys().htable_reserve.count.load(std::memory_order_relaxed);
+  }
+};
+
+TEST_F(KmemDeepTest, TheNestedLoadTakesItsTablesFromTheReserve) {
+  page_t* pp = world_.new_page();
+  load(page_va(0), pp);
+  use_up_the_surplus();
+  while (next_heap_page() % sys().mmu().level_size(2) != 0) {
+    ASSERT_NE(alloc(), nullptr);
+    use_up_the_surplus();
+  }
+  const uintptr_t va = next_heap_page();
+  ASSERT_LT(va, sys().heap_eaddr);
+  ASSERT_FALSE(world_.exists(sys().kas_hat(), va, 1));
+  const uint32_t before = tables_in_reserve();
+  load(page_va(1), pp);  // needs an hment, and that the page at va
+  EXPECT_EQ(recorder_->deepest(), 2);
+  EXPECT_TRUE(world_.exists(sys().kas_hat(), va, 0));
+  EXPECT_EQ(tables_in_reserve(), before - 2) << "of level 1 and of level 0";
+}
+
 SystemConfig thread_ownership() {
   SystemConfig config = kmem_config();
   config.reserves = ReserveDesign::kThread;

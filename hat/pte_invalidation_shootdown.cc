@@ -1,4 +1,9 @@
 // Invalidation by compare-and-swap, then shootdown.
+//
+// A CPU with a clean TLB entry may write for the first time between the two. Hardware that looks at
+// the PTE again before it sets MOD faults; hardware that sets MOD blindly (ModVariant::kBlindDirty)
+// leaves the bit in an entry that is gone, and the page counts as clean: the modification is lost.
+// For such hardware there is the captured design.
 #include "hat/htable.h"
 #include "hat/pte_invalidation.h"
 #include "hat/shootdown.h"

@@ -8,6 +8,7 @@
 // live line and reports of violations go to standard error.
 #include <errno.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -94,6 +95,10 @@ class Session {
   enum class Phase { kBuilding, kRunning, kEnding };
 
   int run_watched();
+  // For what one thread does alone; it is many operations in one.
+  absl::Duration alone_limit() const {
+    return std::max(4 * options_.stuck_after, absl::Duration(absl::Minutes(2)));
+  }
   void on_failure(const Failure& reported);
   void leave_evidence(const Violation& violation, const Evidence& evidence,
                       const std::string& block, const std::string& rerun);
@@ -152,7 +157,7 @@ int Session::run_watched() {
   catch_interrupts();
   std::FILE* const out = options_.json == "-" ? stderr : stdout;
   {
-    const TimeLimit limit("building the world", 4 * options_.stuck_after);
+    const TimeLimit limit("building the world", alone_limit());
     const CpuBinding binding(0, options_.seed);
     sys_ = std::make_unique<System>(config_);
     absl::StatusOr<std::unique_ptr<World>> world = build_world(options_, workload_, *sys_);
@@ -178,7 +183,7 @@ int Session::run_watched() {
   live_.close();
   {
     // Takes everything down, which reports what has leaked.
-    const TimeLimit limit("taking the system down", 4 * options_.stuck_after);
+    const TimeLimit limit("taking the system down", alone_limit());
     const CpuBinding binding(0, options_.seed);
     world_.reset();
     sys_.reset();

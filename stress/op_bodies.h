@@ -16,6 +16,7 @@ Process& home_process(World& world, Worker& w, const Draw& d);
 OpResult op_fault(World& world, Worker& w, const Draw& d);
 OpResult op_refault(World& world, Worker& w, const Draw& d);
 OpResult op_touch(World& world, Worker& w, const Draw& d);
+OpResult op_speculate(World& world, Worker& w, const Draw& d);
 OpResult op_unload(World& world, Worker& w, const Draw& d);
 OpResult op_protect(World& world, Worker& w, const Draw& d);
 OpResult op_sync(World& world, Worker& w, const Draw& d);

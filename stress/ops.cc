@@ -12,6 +12,7 @@ constexpr OpRow kOps[] = {
     {"fault", "load the translation that an address needs", op_fault},
     {"refault", "load a translation that is there already", op_refault},
     {"touch", "read, write or execute through the TLB, and check what is seen", op_touch},
+    {"speculate", "read an address, mapped or not, as a CPU that guesses does", op_speculate},
     {"unload", "unload 1 to 16 pages of a segment", op_unload},
     {"protect", "take away or give back write permission; a write must then fault", op_protect},
     {"sync", "collect REF and MOD of a range (hat_sync)", op_sync},

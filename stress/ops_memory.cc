@@ -95,6 +95,19 @@ OpResult op_touch(World& world, Worker& w, const Draw& d) {
   return world.touch(w, target.va, target.kind) ? OpResult::kDone : OpResult::kNothingToDo;
 }
 
+// A fault is nobody's business, but the pointers to page tables stay cached.
+OpResult op_speculate(World& world, Worker& w, const Draw& d) {
+  Process& p = home_process(world, w, d);
+  const Target target = pick_target(world, p, d);
+  if (!target.found) return OpResult::kNothingToDo;
+  // The page itself, or another one of the same table.
+  const uint64_t entries = world.sys.mmu().ptes_per_table();
+  const uint64_t page = target.va / world.sys.mmu().pagesize();
+  const uint64_t other = d.r[3] % 2 == 0 ? page : page - page % entries + (d.r[3] >> 8) % entries;
+  return world.speculate(w, other * world.sys.mmu().pagesize()) ? OpResult::kDone
+                                                                : OpResult::kNothingToDo;
+}
+
 OpResult op_unload(World& world, Worker& w, const Draw& d) {
   Process& p = home_process(world, w, d);
   ReaderGuard guard(p.as.a_lock);

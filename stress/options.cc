@@ -35,7 +35,8 @@ ABSL_FLAG(std::string, maps, "", "folder of saved maps files for --workload=maps
 ABSL_FLAG(std::string, index, "avl", "mapping-list index: chain or avl");
 ABSL_FLAG(std::string, invalidation, "shootdown", "PTE invalidation: captured or shootdown");
 ABSL_FLAG(std::string, reserve_owner, "depth", "who may use the reserves: thread or depth");
-ABSL_FLAG(std::string, mod, "recheck", "how the hardware sets MOD: recheck or blind");
+ABSL_FLAG(std::string, mod, "recheck",
+          "how the hardware sets MOD: recheck, or blind, which wants --invalidation=captured");
 ABSL_FLAG(uint32_t, mlist_locks, 0, "mapping-list locks, a power of two; 0: as published");
 ABSL_FLAG(uint32_t, hash_locks, 0, "hment hash locks, a power of two; 0: as published");
 ABSL_FLAG(int64_t, htable_reserve, -1, "htables kept in reserve; -1: the workload's own number");

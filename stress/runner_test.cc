@@ -34,6 +34,7 @@ Options Small() {
   o.seed = 11;
   o.ops = 500;
   o.duration = absl::Minutes(10);
+  o.audit_interval = absl::Minutes(10);
   return o;
 }
 

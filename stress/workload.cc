@@ -158,11 +158,11 @@ absl::Status build_maps(World& world, uint32_t hats, const std::string& folder) 
 
 // Every operation, by how often it happens to a busy process.
 std::vector<WeightedOp> mixed_weights() {
-  return {{"fault", 120},   {"refault", 40}, {"touch", 400}, {"unload", 80}, {"protect", 30},
-          {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5}, {"pageunload", 30},
-          {"pagesync", 30}, {"pageout", 15}, {"large", 4},   {"switch", 30}, {"exit", 4},
-          {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},  {"window", 15},
-          {"idle", 10},     {"steal", 1},    {"reap", 1}};
+  return {{"fault", 120},     {"refault", 40},  {"touch", 400},  {"unload", 80}, {"protect", 30},
+          {"speculate", 30},  {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5},
+          {"pageunload", 30}, {"pagesync", 30}, {"pageout", 15}, {"large", 4},   {"switch", 30},
+          {"exit", 4},        {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},
+          {"window", 15},     {"idle", 10},     {"steal", 1},    {"reap", 1}};
 }
 
 std::vector<Workload> make_workloads() {
@@ -206,6 +206,7 @@ std::vector<Workload> make_workloads() {
                  "address spaces and page tables come and go",
                  {{"fault", 300},
                   {"touch", 100},
+                  {"speculate", 100},
                   {"unload", 300},
                   {"probe", 40},
                   {"exit", 20},
@@ -225,6 +226,7 @@ std::vector<Workload> make_workloads() {
   all.push_back({"shootdown",
                  "CPUs use memory while others unload, protect and remap it",
                  {{"touch", 600},
+                  {"speculate", 30},
                   {"unload", 60},
                   {"protect", 60},
                   {"pageunload", 40},

@@ -277,7 +277,7 @@ uintptr_t World::pick_page(const seg_t& seg, uint64_t random) const {
 
 World::View World::view(Process& p, uintptr_t va) {
   const seg_t* seg = as_segat(&p.as, va);
-  if (seg == nullptr) return {};
+  if (seg == nullptr) return {{}, &p.shadow};
   if (SharedMemory* shm = shared_memory_of(*seg)) {
     return {{shm->vp, va - shm->base}, &shm->holder->shadow};
   }

@@ -4,16 +4,18 @@
 //
 // Rules that keep the world legal (the HAT's preconditions):
 //   W1  A thread runs in a process only as its resident; a slot is closed by waiting until there
-//   are none and
-//       keeping new ones out. A thread never waits for a slot while it is resident in another.
+//   are
+//       none and keeping new ones out. A thread never waits for a slot while it is resident in
+//       another.
 //   W2  Loads, unloads and attribute changes hold the process' a_lock; exit holds it as writer.
 //   W3  A page given to a load is locked SHARED; pageunload, demotion and freeing lock it EXCL.
 //   W4  Which page a private address shows (copy on write) changes only under its anon stripe, with
-//   the old
-//       translation unloaded first.
+//       the old translation unloaded first.
 //   W5  A modified page is written to its vnode before its frame is freed. Lost REF/MOD bits are
-//   therefore lost
-//       data, and the data check sees them.
+//       therefore lost data, and the data check sees them.
+//   W6  Loads of one large page into one process exclude each other. A load that steps down to
+//   small
+//       pages creates their table, and must not find that another one has put a large page there.
 //
 // A known gap of the protocol, which has to be allowed for: hat_unload that finds its entry cleared
 // by a hat_pageunload or a steal under way returns at once, while that one still flushes. For that
@@ -123,7 +125,8 @@ class World {
 
   // ---- Memory of a process.
 
-  // What an address shows and whose shadow knows about it; a null vp if nothing. a_lock held.
+  // What an address shows and whose shadow knows about it. A null vp: memory that nobody has
+  // touched yet, or no segment. a_lock held.
   struct View {
     PageId id;
     ShadowSpace* shadow = nullptr;
@@ -134,6 +137,9 @@ class World {
   // Accesses the calling worker's word (or, reading, the stamp) of the page at va in its home
   // process and checks what it sees. False if the address cannot be accessed.
   bool touch(Worker& w, uintptr_t va, AccessKind kind);
+  // Reads the stamp of the page at va in the worker's home process, which may not be mapped, and
+  // checks it. False after a fault.
+  bool speculate(Worker& w, uintptr_t va);
   // After an access that should have faulted (`first`): whether it succeeds again on the same frame
   // when all that was being taken away from that frame has been flushed.
   bool still_reaches(CpuId cpu, uintptr_t va, AccessKind kind, Privilege priv,

@@ -53,7 +53,6 @@ World::Outcome World::access_once(Worker& w, Process& p, uintptr_t va, uint32_t 
     ReaderGuard guard(p.as.a_lock);
     shown = view(p, va);
   }
-  if (shown.shadow == nullptr) return outcome;
   const uint64_t value = write ? ++w.next_value : 0;
   const Expectation before = shown.shadow->look(va);
   const AccessResult got =
@@ -120,6 +119,10 @@ bool World::access_checked(Worker& w, Process& p, uintptr_t va, uint32_t word, A
     report_violation(first.wrong);
   }
   return second.ok;
+}
+
+bool World::speculate(Worker& w, uintptr_t va) {
+  return access_checked(w, *w.home->process, va, kStampWord, AccessKind::kRead);
 }
 
 bool World::touch(Worker& w, uintptr_t va, AccessKind kind) {

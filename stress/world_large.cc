@@ -60,6 +60,8 @@ bool World::build_group(const LargeGroup& group) {
 FaultResult World::load_large(Process& p, const seg_t& seg, uintptr_t va) {
   const uint64_t pagesize = sys.mmu().pagesize();
   const uintptr_t base = va - (va - seg.s_base) % large_page_bytes();
+  // W6: the anon lock of its first page serves for it.
+  MutexGuard alone(p.anon_stripe(base).mutex);
   std::vector<page_t*> pages;
   for (uint64_t at = 0; at < large_page_bytes(); at += pagesize) {
     page_t* pp = nullptr;
