@@ -226,7 +226,6 @@ std::vector<Workload> make_workloads() {
   all.push_back({"shootdown",
                  "CPUs use memory while others unload, protect and remap it",
                  {{"touch", 600},
-                  {"speculate", 30},
                   {"unload", 60},
                   {"protect", 60},
                   {"pageunload", 40},
