@@ -16,6 +16,13 @@ def _backend(defines, copts = [], gtest = True):
 BACKENDS = {
     "threads": _backend(["HATCHECK_ON_THREADS"]),
     "observed": _backend(["HATCHECK_ON_THREADS", "HATCHECK_OBSERVE"]),
+    # Relacy replaces operator new and delete, but not the sized delete. Its fibers switch with
+    # longjmp, which _FORTIFY_SOURCE takes for an error.
+    "relacy": _backend(
+        ["HATCHECK_ON_RELACY"],
+        copts = ["-fno-sized-deallocation", "-U_FORTIFY_SOURCE"],
+        gtest = False,
+    ),
 }
 
 def hc_for_backend(label, backend):

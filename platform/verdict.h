@@ -122,6 +122,7 @@ struct Report {
   std::string bounded_by;   // of the bound; empty unless the verdict is kBounded
   std::string message;      // what happened, for a person
   uint64_t iterations = 0;  // executions finished
+  std::string replay;       // model engines: what --replay takes to see a violation again
 };
 
 // "exhausted", "bounded (by 1000 iterations)" or "violated (deadlock)".
