@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "platform/scenario.h"
+#include "platform/search.h"
 #include "platform/threads/cpu.h"
 #include "platform/verdict.h"
 #include "platform/where.h"
@@ -74,6 +75,14 @@ struct RunOptions {
 
 Report run_scenario(const AnyScenario& scenario, const RunOptions& options = {});
 Report run_isolated(const AnyScenario& scenario, const RunOptions& options = {});
+
+inline constexpr const char* kEngineName = kObserved ? "observed" : "threads";
+inline constexpr Search kDefaultSearch = Search::kRandom;
+constexpr bool offers(Search search) { return search == Search::kRandom; }
+
+// What the scenario runner calls on every engine: here, run_isolated with the options that mean
+// something on real threads (executions, time, seed).
+Report run_search(const AnyScenario& scenario, const SearchOptions& options = {});
 
 template <Scenario S>
 Report run_scenario(const RunOptions& options = {}) {

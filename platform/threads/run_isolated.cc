@@ -165,4 +165,10 @@ Report run_isolated(const AnyScenario& scenario, const RunOptions& options) {
   return report;
 }
 
+Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
+  return run_isolated(
+      scenario,
+      RunOptions{.iterations = options.executions, .time = options.time, .seed = options.seed});
+}
+
 }  // namespace hatcheck::inline HATCHECK_BACKEND

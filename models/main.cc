@@ -1,0 +1,237 @@
+// The scenario runner: one program per engine, from this one source.
+//
+// A line per scenario on standard output: its name, the verdict, how many executions that took.
+// What a violation looks like, and the command that shows it again, follow at once. Progress goes
+// to standard error if that is a terminal. An interrupt ends the current scenario as bounded and
+// starts no further one.
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "models/options.h"
+#include "models/registry.h"
+#include "nlohmann/json.hpp"
+#include "platform/nearest.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+volatile sig_atomic_t g_interrupted = 0;
+
+struct Result {
+  AnyScenario scenario;
+  Search search;
+  Report report{};
+  double seconds = 0;
+  ExitCode code = kExitClean;
+};
+
+void print_list(const std::vector<AnyScenario>& scenarios) {
+  for (const AnyScenario& scenario : scenarios) {
+    const Expectation& expected = scenario.expected;
+    absl::PrintF("%-60s %d threads%s%s\n    %s\n", scenario.name, scenario.threads,
+                 expected.kind == Kind::kNone
+                     ? ""
+                     : absl::StrCat(", violated (", std::string(phrase(expected.kind)), ")"),
+                 scenario.bounds.must_exhaust ? ", exhausted" : "", scenario.claim);
+  }
+  absl::PrintF("\nSearches of the engine %s:", kEngineName);
+  for (const auto& [name, search] : kSearchNames) {
+    if (offers(search)) {
+      absl::PrintF(" %s%s", std::string(name), search == kDefaultSearch ? " (the usual one)" : "");
+    }
+  }
+  absl::PrintF("\n");
+}
+
+Search search_for(const RunnerOptions& options, const AnyScenario& scenario) {
+  if (options.search.has_value()) return *options.search;
+  return scenario.bounds.preemptions >= 0 && offers(Search::kBound) ? Search::kBound
+                                                                    : kDefaultSearch;
+}
+
+// What this result means for the exit code: a violation that the scenario promises is no problem.
+ExitCode judge(const RunnerOptions& options, const AnyScenario& scenario, const Report& report) {
+  const ExitCode code = exit_code(report);
+  if (code == kExitInternal) return code;
+  if (options.search == Search::kReplay) return code;
+  if (!meets(scenario.expected, report)) {
+    // A violation that is not certain on this engine may be missed.
+    const bool may_miss =
+        report.verdict != Verdict::kViolated && !engine_finds(scenario.expected.kind);
+    return may_miss ? kExitBounded : kExitViolated;
+  }
+  if (report.verdict != Verdict::kBounded) return kExitClean;
+  if (!options.test) return kExitBounded;
+  const bool demanded = scenario.bounds.must_exhaust && offers(Search::kDpor);
+  return demanded ? kExitViolated : kExitClean;
+}
+
+// How to run this program again: bazel-bin/models/relacy, wherever it was started.
+std::string program_name(const char* argv0) {
+  const std::string path = argv0;
+  const size_t bin =
+      path.find("/bin/", path.find("bazel-out/") == std::string::npos ? path.size()
+                                                                      : path.find("bazel-out/"));
+  return bin == std::string::npos ? path : "bazel-bin/" + path.substr(bin + 5);
+}
+
+class Progress {
+ public:
+  explicit Progress(const char* name) : name_(name), terminal_(::isatty(STDERR_FILENO) == 1) {}
+  ~Progress() {
+    if (shown_) absl::FPrintF(stderr, "\r\033[K");
+  }
+
+  bool operator()(const SearchProgress& progress) {
+    const auto now = std::chrono::steady_clock::now();
+    if (terminal_ && now - last_ >= std::chrono::milliseconds(200)) {
+      last_ = now;
+      shown_ = true;
+      absl::FPrintF(stderr, "\r\033[K%s: %d executions", name_, progress.executions);
+      if (progress.estimated != 0) absl::FPrintF(stderr, " of about %d", progress.estimated);
+      std::fflush(stderr);
+    }
+    return g_interrupted == 0;
+  }
+
+ private:
+  const char* const name_;
+  const bool terminal_;
+  bool shown_ = false;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+Result run(const RunnerOptions& options, const AnyScenario& scenario) {
+  Result result{.scenario = scenario, .search = search_for(options, scenario)};
+  SearchOptions search = options.options;
+  search.search = result.search;
+  const auto start = std::chrono::steady_clock::now();
+  {
+    const auto progress = std::make_shared<Progress>(scenario.name);
+    search.progress = [progress](const SearchProgress& p) { return (*progress)(p); };
+    result.report = run_search(scenario, search);
+    search.progress = nullptr;
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.code = judge(options, scenario, result.report);
+  return result;
+}
+
+void print(const Result& result, const RunnerOptions& options, const std::string& program) {
+  const Report& report = result.report;
+  absl::PrintF(
+      "%s: %s, %d executions, --search=%s%s, %.2f s\n", result.scenario.name, verdict_line(report),
+      report.iterations, std::string(name_of(result.search)),
+      result.search == Search::kRandom ? absl::StrCat(" --seed=", options.options.seed) : "",
+      result.seconds);
+  const Expectation& expected = result.scenario.expected;
+  const bool replay = result.search == Search::kReplay;
+  if (report.verdict == Verdict::kViolated &&
+      (replay || !meets(expected, report) || result.code == kExitInternal)) {
+    absl::PrintF("  claim: %s\n%s\n", result.scenario.claim, report.message);
+    if (!report.replay.empty() && !replay) {
+      absl::PrintF("replay: %s --scenario=%s --replay=%s\n", program, result.scenario.name,
+                   report.replay);
+    }
+  } else if (replay) {
+    absl::PrintF("%s\n", report.message);
+  }
+  if (!replay && expected.kind != Kind::kNone && !meets(expected, report)) {
+    absl::PrintF("  expected: violated (%s)\n", std::string(phrase(expected.kind)));
+  }
+  if (options.test && result.code == kExitViolated && report.verdict == Verdict::kBounded) {
+    absl::PrintF("  expected: exhausted\n");
+  }
+  std::fflush(stdout);
+}
+
+nlohmann::json to_json(const Result& result) {
+  const Report& report = result.report;
+  return {{"scenario", result.scenario.name},
+          {"claim", result.scenario.claim},
+          {"engine", kEngineName},
+          {"search", std::string(name_of(result.search))},
+          {"verdict", verdict_line(report)},
+          {"executions", report.iterations},
+          {"seconds", result.seconds},
+          {"message", report.message},
+          {"replay", report.replay},
+          {"as_expected", meets(result.scenario.expected, report)}};
+}
+
+int usage_error(const std::string& program, absl::string_view message) {
+  absl::FPrintF(stderr, "%s: %s\n", program, message);
+  return kExitUsage;
+}
+
+bool write_json(const std::string& path, const nlohmann::json& results) {
+  const std::string text = results.dump(2) + "\n";
+  std::FILE* const file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
+  if (file == nullptr) return false;
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  return (file == stdout ? std::fflush(file) : std::fclose(file)) == 0 && written;
+}
+
+// The worst of two: internal errors, then violations, then bounds.
+ExitCode worse(ExitCode a, ExitCode b) {
+  const auto rank = [](ExitCode code) {
+    return code == kExitInternal ? 3 : code == kExitViolated ? 2 : code == kExitBounded ? 1 : 0;
+  };
+  return rank(a) >= rank(b) ? a : b;
+}
+
+int run_all(const RunnerOptions& options, const std::vector<AnyScenario>& scenarios,
+            const std::string& program) {
+  ::signal(SIGINT, [](int) { g_interrupted = 1; });
+  nlohmann::json results = nlohmann::json::array();
+  ExitCode code = kExitClean;
+  for (const AnyScenario& scenario : scenarios) {
+    const Result result = run(options, scenario);
+    print(result, options, program);
+    results.push_back(to_json(result));
+    code = worse(result.code, code);
+    const bool bad = result.code == kExitViolated || result.code == kExitInternal;
+    if (g_interrupted != 0 || (bad && !options.keep_going)) break;
+  }
+  if (!options.json.empty() && !write_json(options.json, results)) {
+    absl::FPrintF(stderr, "%s: cannot write --json=%s\n", program, options.json);
+    return kExitInternal;
+  }
+  return code;
+}
+
+int main_with(const std::string& program, const std::vector<std::string>& args) {
+  const absl::StatusOr<RunnerOptions> options = parse_options(args);
+  if (!options.ok()) return usage_error(program, options.status().message());
+  if (options->help) {
+    absl::PrintF("%s", help_text());
+    return kExitClean;
+  }
+  const absl::StatusOr<std::vector<AnyScenario>> scenarios =
+      select_scenarios(all_scenarios(), options->scenario);
+  if (!scenarios.ok()) return usage_error(program, scenarios.status().message());
+  if (options->list) {
+    print_list(*scenarios);
+    return kExitClean;
+  }
+  if (options->search == Search::kReplay && scenarios->size() != 1) {
+    return usage_error(program, "--replay needs the --scenario it belongs to");
+  }
+  return run_all(*options, *scenarios, program);
+}
+
+}  // namespace
+}  // namespace hatcheck::inline HATCHECK_BACKEND
+
+int main(int argc, char** argv) {
+  return hatcheck::main_with(hatcheck::program_name(argv[0]),
+                             std::vector<std::string>(argv + 1, argv + argc));
+}
