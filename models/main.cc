@@ -23,7 +23,21 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
-volatile sig_atomic_t g_interrupted = 0;
+// An interrupt is kept pending and looked for between executions, so that what was found stays. Not
+// on real threads: there the run is a process of its own, which ends at once.
+constexpr bool kCatchInterrupt = offers(Search::kReplay);
+
+sigset_t interrupt_set() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGINT);
+  return set;
+}
+
+bool interrupted() {
+  sigset_t pending;
+  return kCatchInterrupt && ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGINT) == 1;
+}
 
 struct Result {
   AnyScenario scenario;
@@ -99,7 +113,7 @@ class Progress {
       if (progress.estimated != 0) absl::FPrintF(stderr, " of about %d", progress.estimated);
       std::fflush(stderr);
     }
-    return g_interrupted == 0;
+    return !interrupted();
   }
 
  private:
@@ -190,7 +204,8 @@ ExitCode worse(ExitCode a, ExitCode b) {
 
 int run_all(const RunnerOptions& options, const std::vector<AnyScenario>& scenarios,
             const std::string& program) {
-  ::signal(SIGINT, [](int) { g_interrupted = 1; });
+  const sigset_t interrupt = interrupt_set();
+  if (kCatchInterrupt) ::sigprocmask(SIG_BLOCK, &interrupt, nullptr);
   nlohmann::json results = nlohmann::json::array();
   ExitCode code = kExitClean;
   for (const AnyScenario& scenario : scenarios) {
@@ -199,7 +214,7 @@ int run_all(const RunnerOptions& options, const std::vector<AnyScenario>& scenar
     results.push_back(to_json(result));
     code = worse(result.code, code);
     const bool bad = result.code == kExitViolated || result.code == kExitInternal;
-    if (g_interrupted != 0 || (bad && !options.keep_going)) break;
+    if (interrupted() || (bad && !options.keep_going)) break;
   }
   if (!options.json.empty() && !write_json(options.json, results)) {
     absl::FPrintF(stderr, "%s: cannot write --json=%s\n", program, options.json);

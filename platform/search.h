@@ -56,8 +56,8 @@ struct SearchOptions {
   uint64_t seed = 1;                  // kPct, kRandom
   uint64_t max_steps = 0;             // longest execution; 0: the engine's default
   std::string replay;                 // kReplay: what a violation printed
-  // For tests of the engines: no learning which objects are shared, every operation is a place where
-  // another thread may go on.
+  // For tests of the engines: no learning which objects are shared, every operation is a place
+  // where another thread may go on.
   bool every_point = false;
   // Called now and then between executions; the search ends when it returns false.
   std::function<bool(const SearchProgress&)> progress;

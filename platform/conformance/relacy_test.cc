@@ -82,8 +82,7 @@ class Runner {
 
 // An argument selects the scenarios whose names contain it.
 int main(int argc, char** argv) {
-  using namespace hatcheck::conformance;
-  Runner runner(argc > 1 ? argv[1] : nullptr);
-  for_each_scenario(runner);
+  hatcheck::conformance::Runner runner(argc > 1 ? argv[1] : nullptr);
+  hatcheck::conformance::for_each_scenario(runner);
   return runner.failures() == 0 ? 0 : 1;
 }
