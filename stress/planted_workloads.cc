@@ -8,6 +8,7 @@
 #include <cstring>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "stress/maps.h"
 #include "stress/op_bodies.h"
@@ -60,7 +61,7 @@ OpResult op_loop_alone(World& world, Worker& w, const Draw& d) {
   return w.cpu == 1 ? op_loop(world, w, d) : OpResult::kNothingToDo;
 }
 
-OpResult op_keep_lock(World&, Worker&, const Draw&) {
+OpResult op_keep_lock(World&, Worker&, const Draw&) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (shared().first.tryenter()) return OpResult::kDone;
   return OpResult::kRetry;
 }

@@ -43,7 +43,7 @@ FAULTS = {
     "unlink_no_flush": _fault(
         "htable_link.cc",
         "churn",
-        "stale translation .invariant 29|page table exposed|oracle O|data|malformed",
+        "invariant (7|29|3[0-3])|page table exposed|oracle O|data|malformed",
         ["--hats=1"],
     ),
     "unmap_keeps_valid_cnt": _fault("hat_unload.cc", "mix", "invariant 1[1-5]"),
