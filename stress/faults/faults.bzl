@@ -23,7 +23,7 @@ FAULTS = {
         "hment.cc",
         "mix",
         "hment_prepare|invariant [126]:",
-        ["--hats=3", "--preempt_rate=5000"],
+        ["--hats=3", "--preempt_rate=5000", "--fail_rate=0.5"],
     ),
     "release_frees_busy": _fault(
         "htable.cc",
@@ -37,7 +37,7 @@ FAULTS = {
         "churn",
         # A table that is freed while it is in use breaks whatever is next.
         "violated .(assertion|panic|crash|use after free|no progress|deadlock)",
-        ["--hats=2", "--preempt_rate=5000", "--steal_rate=0.3"],
+        ["--hats=2", "--preempt_rate=5000", "--steal_rate=0.3", "--stuck_after=10s"],
     ),
     "switch_never_joins": _fault("shootdown.cc", "shootdown", "invariant 2[79]|oracle O"),
     "unlink_no_flush": _fault(
@@ -47,6 +47,11 @@ FAULTS = {
         ["--hats=1"],
     ),
     "unmap_keeps_valid_cnt": _fault("hat_unload.cc", "mix", "invariant 1[1-5]"),
-    "unmap_no_sync": _fault("hat_unload.cc", "mix", "invariant 32"),
+    "unmap_no_sync": _fault(
+        "hat_unload.cc",
+        "mix",
+        "invariant 32",
+        ["--hats=4", "--pages=4096"],
+    ),
     "update_no_flush": _fault("pte_ops.cc", "shootdown", "invariant (29|30)|oracle O[24]"),
 }
