@@ -1,0 +1,94 @@
+// Dpor: optimal dynamic partial-order reduction as a strategy for the engine.
+//
+// Explores one complete execution per trace (event.h says which executions are one trace). After
+// each execution it looks for races, that is pairs of dependent steps that could have come in the
+// other order, and plans for each an execution that has them so; sleep sets and wakeup trees keep
+// it from planning what is explored already. After Abdulla, Aronis, Jonsson and Sagonas (JACM
+// 2017), with these extensions:
+//   - locks: an acquisition races with the acquisition whose critical section came before it, not
+//     with the release, which it could not overtake; a thread that stays blocked races too;
+//   - reader-writer locks: the same, where several readers may have to make room at once;
+//   - steps with a choice: another choice at the same place is a race whose two sides exclude each
+//     other.
+//
+// Memory: the steps of one execution and the wakeup trees along it.
+#ifndef HATCHECK_EXPLORER_DPOR_H_
+#define HATCHECK_EXPLORER_DPOR_H_
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "explorer/engine.h"
+#include "explorer/wakeup_tree.h"
+
+namespace explorer {
+
+class Dpor : public Strategy {
+ public:
+  explicit Dpor(int max_steps);
+
+  int pick(Engine& engine) override;
+  uint16_t pick_choice(Engine& engine, uint64_t allowed) override;
+  void made(Engine& engine, int index) override;
+
+  // Plans the executions that the one just ended gives rise to. Not for one that was cut short.
+  void analyse(const Engine& engine);
+
+  // Moves on to the next planned execution: false if there is none.
+  bool next(const Engine& engine);
+  // Its beginning, all of which is known from the execution before.
+  const std::vector<Decision>& plan() const { return plan_; }
+
+  // The share of the search that is done, 0 to 1, if what is not yet planned is like what is.
+  double progress() const;
+  uint64_t peak_tree() const { return tree_.peak(); }
+
+ private:
+  struct Node {
+    uint8_t sleep = 0;     // threads whose next step from here is explored already, as bits
+    uint8_t explored = 0;  // branches finished
+    bool recheck = false;  // a race of the step from here was left to a sleeping thread which a
+                           // later step may wake, in another execution
+    uint32_t todo = 0;     // wakeup tree
+  };
+  using Choices = std::array<uint64_t, kMaxThreads>;
+
+  // A step whose races are sought: one of the execution, or one that a thread never got to.
+  struct Late {
+    Label label;
+    Clock base;
+    int index;  // in the log, or its length
+    bool retry;
+    int previous;
+    int previous2;
+  };
+
+  bool asleep(const Engine& engine, int thread, const Node& node, int index) const;
+  void races_of(const Engine& engine, const Late& late, int last_yield);
+  void collect(const Engine& engine, const Late& late, uint32_t object, int from, bool writes);
+  void mutex_race(const Engine& engine, const Late& late, Clock& known);
+  void rw_races(const Engine& engine, const Late& late);
+  bool rw_reversal(const Engine& engine, const Late& late, int early);
+  bool can_come_first(const Engine& engine, const Late& late, int early) const;
+  void reverse(const Engine& engine, const Late& late, int early);
+  void other_choices(const Engine& engine, int index);
+  void plan(const Engine& engine, int at, Sequence& sequence, int late);
+  enum class Covered : uint8_t { kNo, kHere, kAlways };
+  Covered covered(const Engine& engine, int at, const Sequence& sequence, int late) const;
+  Label sleeper_label(const Engine& engine, int thread, int at) const;
+
+  WakeupTree tree_;
+  std::vector<Node> nodes_;
+  std::vector<Choices> slept_choices_;  // per node, where there are choices at all
+  bool has_choices_ = false;
+  int known_ = 0;
+  std::vector<Decision> plan_;
+  Sequence sequence_;
+  std::vector<int> candidates_;
+  std::vector<int> removed_;
+};
+
+}  // namespace explorer
+
+#endif  // HATCHECK_EXPLORER_DPOR_H_

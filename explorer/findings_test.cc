@@ -1,0 +1,351 @@
+// What the engine must find, and what it must not take for a finding.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "explorer/report.h"
+#include "explorer/search.h"
+#include "explorer/sync.h"
+
+namespace explorer {
+namespace {
+
+struct World {
+  Mutex a{Name{"a"}};
+  Mutex b{Name{"b"}};
+  RwLock rw{Name{"rw"}};
+  CondVar cv{"the condition"};
+  Atomic<int> flag;
+  Atomic<int> other;
+  Shared<int> data{0};
+  Shared<int> fresh;
+  int* memory = nullptr;
+};
+
+using Body = void (*)(World&);
+
+class Small : public Program {
+ public:
+  explicit Small(std::vector<Body> bodies) : bodies_(std::move(bodies)) {}
+  const char* name() const override { return "small"; }
+  int threads() const override { return static_cast<int>(bodies_.size()); }
+  void set_up() override { world_ = new World; }
+  void thread(int index) override { bodies_[static_cast<size_t>(index)](*world_); }
+  void finish() override { delete world_; }
+
+ private:
+  const std::vector<Body> bodies_;
+  World* world_ = nullptr;
+};
+
+// Searches, replays what was found, and returns the result.
+Result explore(std::vector<Body> bodies, Options options = {}) {
+  Small program(std::move(bodies));
+  const Result result = search(program, options);
+  if (result.verdict == Verdict::kViolated && result.finding.kind != Kind::kCircularLocking) {
+    Options again = options;
+    again.method = Method::kReplay;
+    again.replay = result.schedule;
+    const Result replayed = search(program, again);
+    EXPECT_EQ(replayed.finding.kind, result.finding.kind) << result.schedule;
+    EXPECT_EQ(replayed.finding.message, result.finding.message);
+  }
+  return result;
+}
+
+void nothing(World&) {}
+
+TEST(Findings, ARaceWithoutALock) {
+  const Result result = explore({[](World& w) { w.data.set(1); }, [](World& w) { w.data.get(); }});
+  EXPECT_EQ(result.finding.kind, Kind::kDataRace);
+}
+
+TEST(Findings, NoRaceUnderALock) {
+  const Body body = [](World& w) {
+    w.a.lock();
+    w.data.set(w.data.get() + 1);
+    w.a.unlock();
+  };
+  EXPECT_EQ(verdict_line(explore({body, body, body})), "exhausted");
+}
+
+Result publish(std::memory_order store, std::memory_order load) {
+  static std::memory_order store_order;
+  static std::memory_order load_order;
+  store_order = store;
+  load_order = load;
+  return explore({[](World& w) {
+                    w.data.set(1);
+                    w.flag.store(1, store_order);
+                  },
+                  [](World& w) {
+                    if (w.flag.load(load_order) == 1) w.data.get();
+                  }});
+}
+
+TEST(Findings, ReleaseAndAcquirePublish) {
+  EXPECT_EQ(publish(std::memory_order_release, std::memory_order_acquire).verdict,
+            Verdict::kExhausted);
+}
+
+TEST(Findings, AMissingReleaseIsARace) {
+  EXPECT_EQ(publish(std::memory_order_relaxed, std::memory_order_acquire).finding.kind,
+            Kind::kDataRace);
+}
+
+TEST(Findings, AMissingAcquireIsARace) {
+  EXPECT_EQ(publish(std::memory_order_release, std::memory_order_relaxed).finding.kind,
+            Kind::kDataRace);
+}
+
+TEST(Findings, ADeadlockWithItsCycle) {
+  const Result result = explore({[](World& w) {
+                                   w.a.lock();
+                                   w.b.lock();
+                                   w.b.unlock();
+                                   w.a.unlock();
+                                 },
+                                 [](World& w) {
+                                   w.b.lock();
+                                   w.a.lock();
+                                   w.a.unlock();
+                                   w.b.unlock();
+                                 }});
+  EXPECT_EQ(result.finding.kind, Kind::kDeadlock);
+  EXPECT_NE(result.finding.message.find("waits for a held by thread 0"), std::string::npos)
+      << result.finding.message;
+  EXPECT_NE(result.finding.message.find("waits for b held by thread 1"), std::string::npos)
+      << result.finding.message;
+}
+
+TEST(Findings, ADeadlockThatOthersCouldOutlive) {
+  const Result result = explore({[](World& w) {
+                                   w.a.lock();
+                                   w.b.lock();
+                                   w.b.unlock();
+                                   w.a.unlock();
+                                 },
+                                 [](World& w) {
+                                   w.b.lock();
+                                   w.a.lock();
+                                   w.a.unlock();
+                                   w.b.unlock();
+                                 },
+                                 [](World& w) {
+                                   for (int i = 0; i < 3; ++i) w.flag.fetch_add(1);
+                                 }});
+  EXPECT_EQ(result.finding.kind, Kind::kDeadlock);
+}
+
+TEST(Findings, OppositeOrdersThatCannotDeadlockHere) {
+  const Result result = explore({[](World& w) {
+                                   w.a.lock();
+                                   w.b.lock();
+                                   w.b.unlock();
+                                   w.a.unlock();
+                                   w.flag.store(1);
+                                 },
+                                 [](World& w) {
+                                   if (w.flag.load() == 0) return;
+                                   w.b.lock();
+                                   w.a.lock();
+                                   w.a.unlock();
+                                   w.b.unlock();
+                                 }});
+  EXPECT_EQ(result.finding.kind, Kind::kCircularLocking);
+}
+
+TEST(Findings, Recursion) {
+  EXPECT_EQ(explore({[](World& w) {
+              w.a.lock();
+              w.a.lock();
+            }}).finding.kind,
+            Kind::kRecursion);
+}
+
+TEST(Findings, ALostWakeup) {
+  const Result result = explore({[](World& w) {
+                                   w.a.lock();
+                                   w.cv.wait(w.a);
+                                   w.a.unlock();
+                                 },
+                                 [](World& w) { w.cv.signal(); }});
+  EXPECT_EQ(result.finding.kind, Kind::kLostWakeup);
+  EXPECT_NE(result.finding.message.find("the condition"), std::string::npos);
+}
+
+TEST(Findings, ASpuriousWakeupThatNobodyExpects) {
+  Options options;
+  const std::vector<Body> bodies{[](World& w) {
+                                   w.a.lock();
+                                   if (w.flag.load() == 0) w.cv.wait(w.a);
+                                   check(w.flag.load() == 1, "woken for nothing");
+                                   w.a.unlock();
+                                 },
+                                 [](World& w) {
+                                   w.a.lock();
+                                   w.flag.store(1);
+                                   w.cv.signal();
+                                   w.a.unlock();
+                                 }};
+  EXPECT_EQ(explore(bodies, options).verdict, Verdict::kExhausted);
+  options.engine.spurious_wakeups = 1;
+  EXPECT_EQ(explore(bodies, options).finding.kind, Kind::kAssertion);
+}
+
+TEST(Findings, ASpinThatNobodyEnds) {
+  const Result result = explore({[](World& w) {
+                                   while (w.flag.load() == 0) yield();
+                                 },
+                                 nothing});
+  EXPECT_EQ(result.finding.kind, Kind::kLivelock);
+}
+
+TEST(Findings, ASpinThatSomebodyEnds) {
+  EXPECT_EQ(verdict_line(explore({[](World& w) {
+                                    while (w.flag.load() == 0) yield();
+                                  },
+                                  [](World& w) { w.flag.store(1); }})),
+            "exhausted");
+}
+
+TEST(Findings, TwoThreadsThatKeepEachOtherBusy) {
+  Options options;
+  options.engine.max_steps = 500;
+  const Body body = [](World& w) {
+    while (w.flag.load() < 1'000'000) {
+      w.other.fetch_add(1);
+      yield();
+    }
+  };
+  const Result result = explore({body, body}, options);
+  EXPECT_EQ(result.finding.kind, Kind::kLivelock);
+}
+
+TEST(Findings, MisuseOfLocks) {
+  EXPECT_EQ(explore({[](World& w) { w.a.unlock(); }}).finding.kind, Kind::kUnlockByNonOwner);
+  EXPECT_EQ(explore({[](World& w) { w.a.lock(); }}).finding.kind, Kind::kHeldAtThreadEnd);
+  EXPECT_EQ(explore({[](World& w) { w.rw.lock_shared(); }}).finding.kind, Kind::kHeldAtThreadEnd);
+  EXPECT_EQ(explore({[](World&) {
+              Mutex mutex;
+              mutex.lock();
+            }}).finding.kind,
+            Kind::kDestroyWhileHeld);
+}
+
+TEST(Findings, MisuseOfMemory) {
+  EXPECT_EQ(explore({[](World&) {
+              auto* x = new Shared<int>(1);
+              delete x;
+              x->get();
+            }}).finding.kind,
+            Kind::kUseAfterFree);
+  EXPECT_EQ(explore({[](World&) {
+              void* const p = ::operator new(8);
+              ::operator delete(p);
+              ::operator delete(p);
+            }}).finding.kind,
+            Kind::kDoubleFree);
+  EXPECT_EQ(explore({[](World& w) { w.memory = new int(1); }}).finding.kind, Kind::kLeak);
+  EXPECT_EQ(explore({[](World& w) { w.fresh.get(); }}).finding.kind, Kind::kUninitialisedRead);
+}
+
+TEST(Findings, AFreeThatNothingOrdersAfterAUse) {
+  static Shared<int>* shared;
+  const Result result = explore({[](World& w) {
+                                   shared = new Shared<int>(1);
+                                   w.flag.store(1, std::memory_order_release);
+                                   while (w.other.load(std::memory_order_relaxed) == 0) yield();
+                                   delete shared;
+                                 },
+                                 [](World& w) {
+                                   while (w.flag.load(std::memory_order_acquire) == 0) yield();
+                                   shared->get();
+                                   w.other.store(1, std::memory_order_relaxed);
+                                 }});
+  EXPECT_EQ(result.finding.kind, Kind::kUseAfterFree);
+}
+
+TEST(Findings, AnAssertionInOneOrderOnly) {
+  const Result result = explore({[](World& w) { w.flag.store(1); },
+                                 [](World& w) { check(w.flag.load() == 0, "the flag is clear"); }});
+  EXPECT_EQ(result.finding.kind, Kind::kAssertion);
+}
+
+TEST(Findings, AnException) {
+  EXPECT_EQ(explore({[](World&) { throw std::runtime_error("thrown"); }}).finding.message,
+            "thrown");
+}
+
+int deep(int n) {
+  char bytes[512] = {};
+  bytes[n % 512] = static_cast<char>(n);
+  asm volatile("" : : "r"(bytes) : "memory");
+  return n == 0 ? bytes[0] : deep(n - 1) + bytes[n % 512];
+}
+
+TEST(Findings, AStackOverflow) {
+  EXPECT_EQ(explore({[](World& w) {
+              w.memory = deep(1'000'000) == 1 ? nullptr : w.memory;
+            }}).finding.kind,
+            Kind::kStackOverflow);
+}
+
+TEST(Findings, ACrash) {
+  EXPECT_EQ(explore({[](World& w) { *w.memory = 1; }}).finding.kind, Kind::kCrash);
+  EXPECT_EQ(explore({[](World&) { std::abort(); }}).finding.kind, Kind::kCrash);
+}
+
+TEST(Findings, AScenarioThatDependsOnSomethingElse) {
+  static int runs;
+  runs = 0;
+  Small program({[](World& w) {
+                   w.other.store(1);
+                   if (++runs % 2 == 0) w.other.load();
+                   w.other.store(2);
+                   w.flag.store(1);
+                 },
+                 [](World& w) { w.flag.store(2); }});
+  EXPECT_EQ(search(program, {}).finding.kind, Kind::kNondeterminism);
+}
+
+TEST(Findings, EverySearchFindsAnEasyRace) {
+  for (const Method method :
+       {Method::kDpor, Method::kFull, Method::kBound, Method::kPct, Method::kRandom}) {
+    Options options;
+    options.method = method;
+    const Body body = [](World& w) { w.data.set(1); };
+    EXPECT_EQ(explore({body, body}, options).finding.kind, Kind::kDataRace);
+  }
+}
+
+TEST(Findings, ABoundIsNeverCalledExhausted) {
+  const Body body = [](World& w) {
+    for (int i = 0; i < 4; ++i) w.flag.fetch_add(1);
+  };
+  Options options;
+  options.executions = 10;
+  EXPECT_EQ(verdict_line(explore({body, body}, options)), "bounded (by 10 executions)");
+  options.executions = 0;
+  options.method = Method::kBound;
+  options.preemptions = 1;
+  EXPECT_EQ(verdict_line(explore({body, body}, options)), "bounded (by 1 preemptions)");
+  options.method = Method::kRandom;
+  options.executions = 5;
+  EXPECT_EQ(verdict_line(explore({body, body}, options)), "bounded (by 5 executions)");
+}
+
+TEST(Findings, TheReportMarksTheTwoAccesses) {
+  Small program({[](World& w) { w.data.set(1); }, [](World& w) { w.data.get(); }});
+  const Result result = search(program, {});
+  const std::string text = explain(program, {}, result);
+  size_t marks = 0;
+  for (size_t at = text.find(">>"); at != std::string::npos; at = text.find(">>", at + 1)) ++marks;
+  EXPECT_EQ(marks, 2u) << text;
+}
+
+}  // namespace
+}  // namespace explorer
