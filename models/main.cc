@@ -39,6 +39,9 @@ bool interrupted() {
   return kCatchInterrupt && ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGINT) == 1;
 }
 
+// With --test, of a scenario that says neither how many nor that all are wanted.
+constexpr uint64_t kTestExecutions = 20'000;
+
 struct Result {
   AnyScenario scenario;
   Search search;
@@ -127,6 +130,10 @@ Result run(const RunnerOptions& options, const AnyScenario& scenario) {
   Result result{.scenario = scenario, .search = search_for(options, scenario)};
   SearchOptions search = options.options;
   search.search = result.search;
+  if (options.test && search.executions == 0 && scenario.bounds.executions == 0 &&
+      !scenario.bounds.must_exhaust && kCatchInterrupt) {
+    search.executions = kTestExecutions;
+  }
   const auto start = std::chrono::steady_clock::now();
   {
     const auto progress = std::make_shared<Progress>(scenario.name);

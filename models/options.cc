@@ -16,11 +16,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "platform/nearest.h"
 
 ABSL_FLAG(std::string, scenario, "",
-          "a scenario's name, the beginning of names, or a pattern with * and ?; empty: all");
+          "names, beginnings of names, patterns with * and ?, separated by commas; empty: all");
 ABSL_FLAG(std::string, search, "",
           "dpor, bound, pct, random, full; empty: the engine's usual one. See --list");
 ABSL_FLAG(int32_t, preemptions, -1,
@@ -187,6 +188,26 @@ absl::StatusOr<RunnerOptions> from_flags() {
   return o;
 }
 
+absl::StatusOr<std::vector<AnyScenario>> select_one(const std::vector<AnyScenario>& all,
+                                                    const std::string& text) {
+  std::vector<AnyScenario> same;
+  std::vector<AnyScenario> matching;
+  std::vector<std::string> names;
+  const bool pattern = text.find_first_of("*?[") != std::string::npos;
+  for (const AnyScenario& scenario : all) {
+    names.emplace_back(scenario.name);
+    if (text == scenario.name) same.push_back(scenario);
+    if (pattern ? ::fnmatch(text.c_str(), scenario.name, 0) == 0
+                : absl::StartsWith(scenario.name, text)) {
+      matching.push_back(scenario);
+    }
+  }
+  if (!same.empty()) return same;
+  if (!matching.empty()) return matching;
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "unknown scenario '%s'; nearest: %s (--list names all)", text, nearest(text, names)));
+}
+
 }  // namespace
 
 absl::StatusOr<RunnerOptions> parse_options(const std::vector<std::string>& args) {
@@ -216,22 +237,13 @@ std::string help_text() {
 absl::StatusOr<std::vector<AnyScenario>> select_scenarios(const std::vector<AnyScenario>& all,
                                                           const std::string& text) {
   if (text.empty()) return all;
-  std::vector<AnyScenario> same;
-  std::vector<AnyScenario> matching;
-  std::vector<std::string> names;
-  const bool pattern = text.find_first_of("*?[") != std::string::npos;
-  for (const AnyScenario& scenario : all) {
-    names.emplace_back(scenario.name);
-    if (text == scenario.name) same.push_back(scenario);
-    if (pattern ? ::fnmatch(text.c_str(), scenario.name, 0) == 0
-                : absl::StartsWith(scenario.name, text)) {
-      matching.push_back(scenario);
-    }
+  std::vector<AnyScenario> selected;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    const absl::StatusOr<std::vector<AnyScenario>> found = select_one(all, std::string(part));
+    if (!found.ok()) return found.status();
+    selected.insert(selected.end(), found->begin(), found->end());
   }
-  if (!same.empty()) return same;
-  if (!matching.empty()) return matching;
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "unknown scenario '%s'; nearest: %s (--list names all)", text, nearest(text, names)));
+  return selected;
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -19,7 +19,7 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 
 struct RunnerOptions {
-  std::string scenario;  // a name, the beginning of one, or a pattern with * and ?; empty: all
+  std::string scenario;  // for select_scenarios
   // Without --search: the engine's own, or `bound` for a scenario that says how many preemptions.
   std::optional<Search> search;
   SearchOptions options;
@@ -35,8 +35,9 @@ absl::StatusOr<RunnerOptions> parse_options(const std::vector<std::string>& args
 
 std::string help_text();
 
-// The scenarios that the text means: the one of that name, or all that match it as a pattern, or
-// all whose names begin with it. An error names the nearest if there is none.
+// The scenarios that the text means: for each part between commas the one of that name, or all that
+// match it as a pattern, or all whose names begin with it; all for an empty text. An error names
+// the nearest if there is none.
 absl::StatusOr<std::vector<AnyScenario>> select_scenarios(const std::vector<AnyScenario>& all,
                                                           const std::string& text);
 

@@ -1,0 +1,3 @@
+#!/bin/bash
+# Runs a scenario runner with the arguments given.
+exec "$@"
