@@ -59,6 +59,11 @@ void hati_sync_pte_to_page(System& sys, page_t* pp, x86pte_t pte, level_t level)
 bool hati_update_pte(System& sys, page_t* pp, htable_t* ht, uint32_t entry, x86pte_t expected,
                      x86pte_t new_pte, x86pte_t* found);
 
+// Flag of hat_pte_unmap for thieves: leaves the entry if its table has locks by the time the mlist
+// is held. A loader raises ht_lock_cnt before it enters the mlist, so either its lock is seen, or
+// it comes later, finds the entry gone and sets it anew.
+inline constexpr uint32_t HAT_UNLOAD_UNLESS_LOCKED = 0x100;
+
 // Unmaps one entry of ht (held), whatever happens to it meanwhile; old_pte is what the caller saw.
 // No mlist, no htable mutex held. Drops HAT_LOAD_LOCK with HAT_UNLOAD_UNLOCK.
 void hat_pte_unmap(System& sys, htable_t* ht, uint32_t entry, uint32_t flags, x86pte_t old_pte);

@@ -59,11 +59,12 @@ class RangeCollector {
 // Clears the entry, which was seen to map a page, and returns what was in it. If it was on a page's
 // list (*ppp set then) the page's mlist is still held on return, because the record has to go with
 // the entry. 0: somebody else was faster and did the accounting; there is nothing, or by now a
-// pointer to a page table.
+// pointer to a page table, or a locked mapping that a thief has to leave.
 //
 // The entry may change until the mlist of the page that it names is held, and also afterwards if it
 // is off-list: each round starts from what was found last.
-x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, x86pte_t pte, page_t** ppp) {
+x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, uint32_t flags, x86pte_t pte,
+                     page_t** ppp) {
   const level_t level = ht->ht_level();
   while (PTE_ISPAGE(pte, level)) {
     const pfn_t pfn = PTE2PFN(pte, level);
@@ -74,6 +75,12 @@ x86pte_t clear_entry(System& sys, htable_t* ht, uint32_t entry, x86pte_t pte, pa
     // An off-list entry of memory takes the mlist too: meanwhile the same page may have been mapped
     // here on-list, and x86pte_inval compares frames only.
     if (pp != nullptr) x86_hm_enter(sys, pp);
+    // Relaxed: the mlist orders it after the count of a loader that was here before us.
+    if ((flags & HAT_UNLOAD_UNLESS_LOCKED) != 0 &&
+        ht->ht_lock_cnt.load(std::memory_order_relaxed) != 0) {
+      if (pp != nullptr) x86_hm_exit(sys, pp);
+      return 0;
+    }
     // Exiting hats too: an entry left behind would be found, and accounted for, a second time.
     pte = x86pte_inval(sys, ht, entry, pte);
     if (PTE_ISPAGE(pte, level) && PTE2PFN(pte, level) == pfn) {
@@ -118,7 +125,7 @@ void hat_pte_unmap(System& sys, htable_t* ht, uint32_t entry, uint32_t flags, x8
   if ((flags & HAT_UNLOAD_UNLOCK) != 0 && hat != sys.kas_hat()) HTABLE_LOCK_DEC(sys, ht);
 
   page_t* pp = nullptr;
-  const x86pte_t pte = clear_entry(sys, ht, entry, old_pte, &pp);
+  const x86pte_t pte = clear_entry(sys, ht, entry, flags, old_pte, &pp);
   if (!PTE_ISVALID(pte)) return;
 
   if (pp != nullptr) {

@@ -85,7 +85,8 @@ bool worth_stealing(const htable_t* ht, uint32_t most_valid) {
 }
 
 // Unmaps what ht (held) maps, unless somebody starts to use it. Relaxed looks: the counts are
-// checked again under the mutex.
+// checked again under the mutex, and the locks under the mlist of each page as well, since what is
+// locked must not be unmapped even if the table stays.
 void unmap_table(System& sys, htable_t* ht) {
   for (uint32_t entry = 0; entry < sys.mmu().ptes_per_table(); ++entry) {
     if (ht->ht_busy.load(std::memory_order_relaxed) != 1 ||
@@ -93,7 +94,7 @@ void unmap_table(System& sys, htable_t* ht) {
       return;
     }
     const x86pte_t pte = x86pte_get(sys, ht, entry);
-    if (PTE_ISVALID(pte)) hat_pte_unmap(sys, ht, entry, HAT_UNLOAD, pte);
+    if (PTE_ISVALID(pte)) hat_pte_unmap(sys, ht, entry, HAT_UNLOAD_UNLESS_LOCKED, pte);
   }
 }
 

@@ -15,6 +15,7 @@ class PageunloadAgainstExit : public HatModel {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "exit/pageunload_against_exit";
   static constexpr const char* kClaim = "table and hat are freed after the unloader has let go";
+  static constexpr Bounds kBounds = kBounded;
 
   PageunloadAgainstExit() : HatModel(two_levels()) { load(hat_, 0, page_); }
   void thread(int index) {
@@ -63,6 +64,7 @@ class StealAgainstExit : public HatModel {
   static constexpr const char* kName = "exit/htable_steal_against_exit";
   static constexpr const char* kClaim =
       "an exit waits for the thief, and the thief leaves it alone";
+  static constexpr Bounds kBounds = kBounded;
 
   StealAgainstExit() : HatModel(two_levels()) { load(hat_, 0, page_); }
   void thread(int index) {
@@ -107,6 +109,7 @@ class ShareAgainstSteal : public HatModel {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "exit/becoming_shared_against_steal";
   static constexpr const char* kClaim = "HAT_VICTIM is neither lost nor brought back";
+  static constexpr Bounds kBounds = kBounded;
 
   ShareAgainstSteal() : HatModel(two_levels()) { load(hat_, 0, page_); }
   void thread(int index) {
@@ -134,6 +137,7 @@ class ShareAndExitAgainstSteal : public HatModel {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "exit/becoming_shared_and_exit_against_steal";
   static constexpr const char* kClaim = "the exit waits for the thief, and no longer";
+  static constexpr Bounds kBounds = kBounded;
 
   ShareAndExitAgainstSteal() : HatModel(two_levels()) { load(hat_, 0, page_); }
   void thread(int index) {
@@ -156,6 +160,7 @@ class TwoExits : public HatModel {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "exit/two_exits";
   static constexpr const char* kClaim = "neighbours on the list of hats leave it together";
+  static constexpr Bounds kBounds = kBounded;
 
   TwoExits() : HatModel(two_levels()) {}
   void thread(int index) { exit_space(hats_[index]); }
@@ -170,6 +175,7 @@ class StealAlongAnExit : public HatModel {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "exit/steal_along_a_list_that_an_exit_shortens";
   static constexpr const char* kClaim = "the thief finds the next hat though its neighbour went";
+  static constexpr Bounds kBounds = kBounded;
 
   StealAlongAnExit() : HatModel(two_levels()) {
     load(hats_[0], 0, page_);

@@ -135,6 +135,10 @@ void HatModel::put_on(CpuId cpu, hat_t* hat) {
   sys.machine.with_core(cpu, [root](Core& core) { core.load_cr3(root); });
 }
 
+void HatModel::exhaust_frames() {
+  while (freemem(sys.vm) > 1) new_page();
+}
+
 void HatModel::exhaust_kmem() {
   sys.alloc_faults.per_million.store(1'000'000, std::memory_order_relaxed);
 }

@@ -56,8 +56,10 @@ class HatModel : public ScenarioDefaults {
   // Two htable buckets with a mutex each: parent and child are not under one mutex.
   static SystemConfig with_two_buckets(SystemConfig config);
 
-  // A model engine runs as many as it takes.
-  static constexpr Bounds kBounds{.iterations = 100};
+  // Small enough for all executions, if the scenario does not say otherwise.
+  static constexpr Bounds kBounds{.iterations = 100, .must_exhaust = true};
+  // Too large for a test: what fits into a test's time. A longer search takes --executions.
+  static constexpr Bounds kBounded{.iterations = 100, .executions = 2000};
 
   // The final check: the scenario's own, then the audit.
   void after();
@@ -86,6 +88,8 @@ class HatModel : public ScenarioDefaults {
   htable_t* table(hat_t* hat, uintptr_t va, level_t level = 0);
   // The CPU runs the hat, as if it had done hat_switch.
   void put_on(CpuId cpu, hat_t* hat);
+  // Takes all memory but the last page, which is not given to page tables.
+  void exhaust_frames();
   // From now on kmem has nothing for those who cannot sleep.
   void exhaust_kmem();
   // Empties the hments' reserve.

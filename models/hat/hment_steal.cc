@@ -46,6 +46,26 @@ class StealAgainstUnload : public Victims {
   }
 };
 
+// The mapping becomes locked while the thief is on its way to it.
+class StealAgainstLocking : public Victims {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "hment_steal/steal_against_locking_of_a_mapping";
+  static constexpr const char* kClaim = "a mapping that its owner has locked is not stolen";
+
+  void thread(int index) {
+    if (index == 0) {
+      steal_hment();
+    } else {
+      load(one, 0, victim, kReadWrite, HAT_LOAD_LOCK);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(one, 0), "a locked mapping was stolen");
+    unload(one, 0, 1, HAT_UNLOAD_UNLOCK);
+  }
+};
+
 class StealAgainstPageunload : public Victims {
  public:
   static constexpr int kThreads = 2;
@@ -70,6 +90,7 @@ class StealAgainstTableThief : public Victims {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "hment_steal/steal_against_a_thief_of_the_table";
   static constexpr const char* kClaim = "mapping and table are taken from the owner once each";
+  static constexpr Bounds kBounds = kBounded;
 
   void thread(int index) {
     if (index == 0) {
@@ -261,6 +282,7 @@ class AllocationMayFail : public Poor {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "hment_steal/promotion_while_allocations_may_fail";
   static constexpr const char* kClaim = "kmem or reserve, every mapping gets its record";
+  static constexpr Bounds kBounds = kBounded;
 
   AllocationMayFail() : Poor(3) {
     sys.alloc_faults.per_million.store(500'000, std::memory_order_relaxed);
@@ -296,10 +318,11 @@ class ReservePutAndGet : public Poor {
 }  // namespace
 
 std::vector<AnyScenario> hment_steal_scenarios() {
-  return scenario_list<StealAgainstUnload, StealAgainstPageunload, StealAgainstTableThief,
-                       StealAgainstNewMapping, TwoThieves, SharedHatIsSpared, PeekAtAChangingPage,
-                       PromotionFromReserve, PromotionSteals, TwoPromotionsSteal, Exhausted,
-                       AllocationMayFail, ReservePutAndGet>();
+  return scenario_list<StealAgainstUnload, StealAgainstLocking, StealAgainstPageunload,
+                       StealAgainstTableThief, StealAgainstNewMapping, TwoThieves,
+                       SharedHatIsSpared, PeekAtAChangingPage, PromotionFromReserve,
+                       PromotionSteals, TwoPromotionsSteal, Exhausted, AllocationMayFail,
+                       ReservePutAndGet>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -14,6 +14,7 @@ class CreateRace : public HatModel {
   static constexpr const char* kName =
       kCreators == 2 ? "htable/two_threads_create_a_table" : "htable/three_threads_create_a_table";
   static constexpr const char* kClaim = "there is one table; the losers' are empty and given back";
+  static constexpr Bounds kBounds = kBounded;
 
   CreateRace() : HatModel(with_cpus(two_levels(), kCreators)) {}
   void thread(int index) { found_[index] = htable_create(sys, hat_, 0, 0, nullptr); }

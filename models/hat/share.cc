@@ -66,6 +66,7 @@ class TwoSharers : public Sharing {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "share/two_sharers_come_and_go";
   static constexpr const char* kClaim = "each sharer has one hold on the source's table";
+  static constexpr Bounds kBounds = kBounded;
 
   void thread(int index) {
     hat_t* const hat = index == 0 ? one : two_;
@@ -86,6 +87,7 @@ class SharedTwice : public Sharing {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "share/two_threads_share_one_range";
   static constexpr const char* kClaim = "the second finds the table of the first";
+  static constexpr Bounds kBounds = kBounded;
 
   void thread(int) { share(one); }
   void check() override {

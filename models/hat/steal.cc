@@ -31,6 +31,7 @@ class StealAgainstLoad : public Robbed {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "steal/steal_against_load_into_the_table";
   static constexpr const char* kClaim = "the thief gives up or came first; the new mapping stays";
+  static constexpr Bounds kBounds = kBounded;
 
   void thread(int index) {
     if (index == 0) {
@@ -109,6 +110,7 @@ class StealAgainstUnload : public Robbed {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "steal/steal_against_unload";
   static constexpr const char* kClaim = "the table goes once, stolen or released";
+  static constexpr Bounds kBounds = kBounded;
 
   void thread(int index) {
     if (index == 0) {
@@ -169,14 +171,14 @@ class TwoThieves : public Robbed {
   void check() override { HAT_ASSERT(!has_flag(hat, HAT_VICTIM)); }
 };
 
-// A load that finds no memory for its table lives on what others have, and these use it.
+// A load that finds no frame for its table lives on what others have, and these use it.
 class AllocationSteals : public Robbed {
  public:
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "steal/creation_without_memory_against_use_of_the_victim";
   static constexpr const char* kClaim = "the creator gets a table once its user lets go";
 
-  AllocationSteals() { exhaust_kmem(); }
+  AllocationSteals() { exhaust_frames(); }
   void thread(int index) {
     if (index == 0) {
       found_ = htable_create(sys, poor_, 0, 0, nullptr);
@@ -201,10 +203,11 @@ class TwoAllocationsSteal : public Robbed {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "steal/two_creations_without_memory";
   static constexpr const char* kClaim = "both get a table, or one waits for the other's victim";
+  static constexpr Bounds kBounds = kBounded;
 
   TwoAllocationsSteal() {
     load(other_, 0, next_door);
-    exhaust_kmem();
+    exhaust_frames();
   }
   void thread(int index) { found_[index] = htable_create(sys, poor_[index], 0, 0, nullptr); }
   void check() override {

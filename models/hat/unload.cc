@@ -220,6 +220,7 @@ class LockedLoadMeetsTable : public HatModel {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "unload/locked_large_load_meets_a_page_table";
   static constexpr const char* kClaim = "locks are counted where the mappings are, and come to 0";
+  static constexpr Bounds kBounds = kBounded;
 
   LockedLoadMeetsTable() : HatModel(two_levels()) { load(hat_, pagesize(), large_ + 1); }
   void thread(int) {
