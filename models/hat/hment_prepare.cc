@@ -175,6 +175,29 @@ class RefaultListedAgainstUnmap : public OnePage {
   void check() override { HAT_ASSERT(records(page) == (is_mapped(one->ht_hat(), 0) ? 2u : 1u)); }
 };
 
+// A list of one stays a list, so another mapping costs an hment; while it is allocated the list
+// empties, and the new mapping is embedded.
+class ListedPageLosesItsLast : public OnePage {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "hment/one_more_mapping_against_unmap_of_a_list_of_one";
+  static constexpr const char* kClaim = "the new mapping is on the list, or embedded after its end";
+
+  ListedPageLosesItsLast() {
+    map(one, 0, page);
+    map(one, 1, page);
+    unmap(one, 1);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      map(two, 0, page);
+    } else {
+      unmap(one, 0);
+    }
+  }
+  void check() override { HAT_ASSERT(records(page) == 1 && is_mapped(two->ht_hat(), 0)); }
+};
+
 // The promoter wants to make a list of the very mapping that another thread is adding.
 class SameMappingTwiceAndAnother : public OnePage {
  public:
@@ -330,10 +353,10 @@ std::vector<AnyScenario> hment_prepare_scenarios() {
   return scenario_list<
       TwoFirstMappings, ThreeFirstMappings, TwoPromotions, PromotionAgainstUnmap,
       PromotionAgainstReplacement, RefaultEmbedded, RefaultListed, RefaultEmbeddedAgainstUnmap,
-      RefaultListedAgainstUnmap, SameMappingTwiceAndAnother, TwoPagesOneMlist,
-      TwoRecordsOneBucket<IndexDesign::kChain>, TwoRecordsOneBucket<IndexDesign::kAvl>,
-      OldAndNewAtOneEntry<IndexDesign::kChain>, OldAndNewAtOneEntry<IndexDesign::kAvl>,
-      CountDuringPromotion>();
+      RefaultListedAgainstUnmap, ListedPageLosesItsLast, SameMappingTwiceAndAnother,
+      TwoPagesOneMlist, TwoRecordsOneBucket<IndexDesign::kChain>,
+      TwoRecordsOneBucket<IndexDesign::kAvl>, OldAndNewAtOneEntry<IndexDesign::kChain>,
+      OldAndNewAtOneEntry<IndexDesign::kAvl>, CountDuringPromotion>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

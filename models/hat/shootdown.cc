@@ -111,7 +111,7 @@ class TwoInitiators : public Unmapping<kDesign> {
   static constexpr const char* kName = is_captured(kDesign) ? "shootdown/two_initiators_captured"
                                                             : "shootdown/two_initiators_shootdown";
   static constexpr const char* kClaim = "CPUs that shoot at one another serve and are served";
-  static constexpr Bounds kBounds = kBounded;
+  static constexpr Bounds kBounds = HatModel::kBounded;
 
   TwoInitiators() {
     const uintptr_t size = this->pagesize();
