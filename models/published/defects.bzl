@@ -31,3 +31,18 @@ DEFECTS = {
     "S25": _hat("shootdown.cc"),
     "S26": _hat("hat_page.cc"),
 }
+
+# The scenarios that show a defect, and what the runner says about each.
+SHOWN_BY = {
+    "S01": ("shootdown/end_of_a_table_against_walk_shootdown", "violated .panic."),
+    "S02": ("shootdown/unload_of_a_shared_page_against_a_sharer_captured", "violated .panic."),
+    "S03": ("unload/locked_large_load_meets_a_page_table", "violated .assertion."),
+    "S04": ("hment_steal/shared_hats_are_spared", "violated .assertion."),
+    "S05": ("exit/pageunload_against_exit", "violated .use after free."),
+    "S06": ("memory/ptable_free_against_a_reader_and_a_claimant", "violated .assertion."),
+    "S07": ("exit/reap_against_exit", "violated .use after free."),
+    "S14": ("exit/becoming_shared_against_steal", "violated .assertion."),
+    "S20": ("htable/release_against_a_locking_load", "violated .assertion."),
+    "S21": ("unload/pageunload_against_a_load_without_page_lock", "violated .assertion."),
+    "S25": ("shootdown/kernel_unload_against_an_idle_cpu", "violated .panic."),
+}
