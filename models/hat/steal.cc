@@ -177,6 +177,7 @@ class AllocationSteals : public Robbed {
   static constexpr int kThreads = 2;
   static constexpr const char* kName = "steal/creation_without_memory_against_use_of_the_victim";
   static constexpr const char* kClaim = "the creator gets a table once its user lets go";
+  static constexpr Bounds kBounds = kBounded;
 
   AllocationSteals() { exhaust_frames(); }
   void thread(int index) {
