@@ -50,8 +50,9 @@ page_t* page_lookup_locked(Vm& vm, vnode_t* vp, uint64_t off, se_t se) {
 int page_hashin_locked(Vm& vm, page_t* pp, vnode_t* vp, uint64_t off) {
   if (page_hash_search(vm, vp, off) != nullptr) return 0;
   MutexGuard guard(page_vnode_mutex(vm, vp));
-  // Identity before links, for readability of a trace only: walkers recheck.
-  pp->p_vnode.store(vp, std::memory_order_relaxed);
+  // Identity before links, for readability of a trace only: walkers recheck. Release, because
+  // hat_page_setattr follows the pointer to a vnode that it has not locked.
+  pp->p_vnode.store(vp, std::memory_order_release);
   pp->p_offset.store(off, std::memory_order_relaxed);
   Atomic<page_t*>& head = vm.page_hash[page_hash_bucket(vm, vp, off)];
   pp->p_hash.store(head.load(std::memory_order_relaxed), std::memory_order_relaxed);
