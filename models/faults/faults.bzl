@@ -57,7 +57,7 @@ FAULTS = {
     "switch_never_joins": _fault(
         "shootdown.cc",
         "shootdown/unload_against_hat_switch_shootdown",
-        "violated .panic.",
+        "violated .(assertion|panic).",
     ),
     "thief_ignores_locks": _fault(
         "hat_unload.cc",
@@ -77,6 +77,27 @@ FAULTS = {
     "victim_no_wakeup": _fault(
         "htable_steal.cc",
         "exit/htable_steal_against_exit",
+        "violated .lost wake-up.",
+    ),
+    # Orders of atomics, one step weaker each.
+    "inval_acq_rel": _fault(
+        "pte_invalidation_shootdown.cc",
+        "shootdown/unload_against_hat_switch_shootdown",
+        "violated .panic.",
+    ),
+    "link_relaxed": _fault(
+        "pte_ops.cc",
+        "shootdown/new_table_against_walk",
+        "violated .(panic|assertion).",
+    ),
+    "set_relaxed": _fault(
+        "pte_ops.cc",
+        "shootdown/new_mapping_against_access",
+        "violated .assertion.",
+    ),
+    "unmapper_acq_rel": _fault(
+        "hat_page.cc",
+        "exit/pageunload_against_exit",
         "violated .lost wake-up.",
     ),
 }

@@ -12,12 +12,14 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
-template <InvalidationDesign kDesign>
+// Page `page` at 0 of `hat`. kTableStays: in a table that somebody holds, since the end of a table
+// comes with a flush of its own.
+template <InvalidationDesign kDesign, bool kTableStays = true>
 class Unmapping : public HatModel {
  protected:
-  explicit Unmapping(const SystemConfig& config = two_levels())
-      : HatModel(with_inval(config, kDesign)) {
+  Unmapping() : HatModel(with_inval(two_levels(), kDesign)) {
     load(hat, 0, page);
+    if (kTableStays) table(hat, 0);
   }
 
   // From the address space and from the system.
@@ -140,7 +142,7 @@ class TwoInitiators : public Unmapping<kDesign> {
 // address of the same table all the time, which is unmapped: it may cache the pointer entry anew
 // between the flush for the leaf and the end of the table.
 template <InvalidationDesign kDesign>
-class TableAgainstWalk : public Unmapping<kDesign> {
+class TableAgainstWalk : public Unmapping<kDesign, /*kTableStays=*/false> {
  public:
   static constexpr int kThreads = 2;
   static constexpr const char* kName = is_captured(kDesign)
@@ -236,6 +238,65 @@ class SharedUnloadAgainstTwoSharers : public HatModel {
   page_t* const page_ = new_doomed_page();
   hat_t* const source_ = new_hat();
   const std::array<hat_t*, 2> sharers_ = {new_hat(), new_hat()};
+};
+
+// --- what a walk may see of what is new
+
+// All free frames are full of what looks like mappings, as left by an earlier life. CPU 1 walks
+// while a page table is made in one of them and linked.
+class NewTableAgainstWalk : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "shootdown/new_table_against_walk";
+  static constexpr const char* kClaim = "who sees a table sees it zeroed, and then what is mapped";
+
+  NewTableAgainstWalk() : HatModel(two_levels()) {
+    put_on(1, hat_);
+    PhysMem& mem = sys.machine.mem();
+    for (pfn_t pfn = 0; pfn < mem.size(); ++pfn) {
+      if (mem.kind(pfn) != FrameKind::kFree) continue;
+      for (uint32_t i = 0; i < sys.mmu().ptes_per_table(); ++i) {
+        mem.word(pfn, i).store(MAKEPTE(mem.size() - 1, 0) | PT_USER, std::memory_order_relaxed);
+      }
+    }
+  }
+  void thread(int index) {
+    if (index == 0) {
+      load(hat_, 0, page_);
+      return;
+    }
+    HAT_ASSERT(!read(pagesize()).ok, "a walk found what an earlier life had left");
+    const AccessResult result = read(0);
+    HAT_ASSERT(!result.ok || result.pfn == page_->p_pagenum);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// The page is filled before it is mapped.
+class NewMappingAgainstAccess : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "shootdown/new_mapping_against_access";
+  static constexpr const char* kClaim =
+      "who sees a mapping sees what was written before it was made";
+
+  NewMappingAgainstAccess() : HatModel(two_levels()) { put_on(1, table_->ht_hat()); }
+  void thread(int index) {
+    if (index == 0) {
+      sys.machine.mem().word(page_->p_pagenum, 0).store(7, std::memory_order_relaxed);
+      map(table_, 0, page_);
+      return;
+    }
+    const AccessResult result = read(0);
+    HAT_ASSERT(!result.ok || result.value == 7, "the page was mapped before it was filled");
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  htable_t* const table_ = table(new_hat(), 0);
 };
 
 // --- kernel mappings
@@ -348,13 +409,13 @@ class HmentStealAgainstAccess : public HatModel {
 std::vector<AnyScenario> shootdown_scenarios() {
   constexpr auto kA = InvalidationDesign::kCaptured;
   constexpr auto kC = InvalidationDesign::kShootdown;
-  return scenario_list<UnloadAgainstAccess<kA>, UnloadAgainstAccess<kC>, UnloadAgainstSwitch<kA>,
-                       UnloadAgainstSwitch<kC>, UnloadAgainstLeaving<kA>, UnloadAgainstLeaving<kC>,
-                       TwoInitiators<kA>, TwoInitiators<kC>, TableAgainstWalk<kA>,
-                       TableAgainstWalk<kC>, SharedUnloadAgainstSharer<kA>,
-                       SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
-                       KernelUnloadAgainstAccess, KernelUnloadAgainstIdling,
-                       TwoUnloadsAgainstIdling, HmentStealAgainstAccess>();
+  return scenario_list<
+      UnloadAgainstAccess<kA>, UnloadAgainstAccess<kC>, UnloadAgainstSwitch<kA>,
+      UnloadAgainstSwitch<kC>, UnloadAgainstLeaving<kA>, UnloadAgainstLeaving<kC>,
+      TwoInitiators<kA>, TwoInitiators<kC>, TableAgainstWalk<kA>, TableAgainstWalk<kC>,
+      SharedUnloadAgainstSharer<kA>, SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
+      NewTableAgainstWalk, NewMappingAgainstAccess, KernelUnloadAgainstAccess,
+      KernelUnloadAgainstIdling, TwoUnloadsAgainstIdling, HmentStealAgainstAccess>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
