@@ -70,6 +70,13 @@ class UnloadAgainstSwitch : public Unmapping<kDesign> {
                                            : "shootdown/unload_against_hat_switch_shootdown";
   static constexpr const char* kClaim = "a CPU that joins is shot down or finds nothing";
 
+  // The CPU was there before: REF is set, so that the unload must look for CPUs to shoot at, and a
+  // walk changes nothing.
+  UnloadAgainstSwitch() {
+    this->put_on(1, this->hat);
+    this->access(1, 0, AccessKind::kRead);
+    this->put_on(1, this->sys.kas_hat());
+  }
   void thread(int index) {
     if (index == 0) {
       this->unload_and_destroy();
