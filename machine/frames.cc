@@ -45,7 +45,18 @@ void PhysMem::copy(pfn_t from, pfn_t to) {
 // Acquire and release in the byte functions: they are loads and stores of a CPU, like access(), and
 // x86 gives those this much order.
 void PhysMem::read_bytes(pfn_t pfn, uint32_t offset, absl::Span<uint8_t> to) {
-  HAT_ASSERT(offset <= frame_bytes() && to.size() <= frame_bytes() - offset);
+  HAT_ASSERT(offset <= frame_bytes() && to.size() <= frame_bytes() - offset && pfn < nframes_);
+  if (offset % 8 == 0) {
+    // Whole words, which is what a page's worth of data is.
+    const uint64_t first = pfn * static_cast<uint32_t>(words_per_frame_) + offset / 8;
+    const size_t count = to.size() / 8;
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t value = words_[first + i].load(std::memory_order_acquire);
+      std::memcpy(to.data() + i * 8, &value, 8);
+    }
+    to.remove_prefix(count * 8);
+    offset += static_cast<uint32_t>(count * 8);
+  }
   while (!to.empty()) {
     const uint32_t within = offset % 8;
     const size_t n = std::min<size_t>(8 - within, to.size());
@@ -57,7 +68,18 @@ void PhysMem::read_bytes(pfn_t pfn, uint32_t offset, absl::Span<uint8_t> to) {
 }
 
 void PhysMem::write_bytes(pfn_t pfn, uint32_t offset, absl::Span<const uint8_t> from) {
-  HAT_ASSERT(offset <= frame_bytes() && from.size() <= frame_bytes() - offset);
+  HAT_ASSERT(offset <= frame_bytes() && from.size() <= frame_bytes() - offset && pfn < nframes_);
+  if (offset % 8 == 0) {
+    const uint64_t first = pfn * static_cast<uint32_t>(words_per_frame_) + offset / 8;
+    const size_t count = from.size() / 8;
+    for (size_t i = 0; i < count; ++i) {
+      uint64_t value;
+      std::memcpy(&value, from.data() + i * 8, 8);
+      words_[first + i].store(value, std::memory_order_release);
+    }
+    from.remove_prefix(count * 8);
+    offset += static_cast<uint32_t>(count * 8);
+  }
   while (!from.empty()) {
     const uint32_t within = offset % 8;
     const size_t n = std::min<size_t>(8 - within, from.size());

@@ -1,6 +1,7 @@
 #include "models/registry.h"
 
 #include "models/hat/scenarios.h"
+#include "models/segmap/scenarios.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -17,6 +18,10 @@ std::vector<AnyScenario> all_scenarios() {
            &refmod_scenarios,
            &share_scenarios,
            &memory_scenarios,
+           &segmap_slot_scenarios,
+           &segmap_waiting_scenarios,
+           &segmap_page_scenarios,
+           &segmap_kpm_scenarios,
        }) {
     const std::vector<AnyScenario> scenarios = subject();
     all.insert(all.end(), scenarios.begin(), scenarios.end());

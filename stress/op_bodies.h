@@ -42,6 +42,21 @@ OpResult op_detach(World& world, Worker& w, const Draw& d);
 OpResult op_window(World& world, Worker& w, const Draw& d);
 OpResult op_idle(World& world, Worker& w, const Draw& d);
 
+// Files through segmap's windows (ops_segmap.cc). Only where the world has a SegmapWorld.
+OpResult op_seg_read(World& world, Worker& w, const Draw& d);
+OpResult op_seg_write(World& world, Worker& w, const Draw& d);
+OpResult op_seg_create(World& world, Worker& w, const Draw& d);
+OpResult op_seg_fbread(World& world, Worker& w, const Draw& d);
+OpResult op_seg_fbzero(World& world, Worker& w, const Draw& d);
+OpResult op_seg_ahead(World& world, Worker& w, const Draw& d);
+OpResult op_seg_truncate(World& world, Worker& w, const Draw& d);
+OpResult op_seg_extend(World& world, Worker& w, const Draw& d);
+OpResult op_seg_sync(World& world, Worker& w, const Draw& d);
+OpResult op_seg_pageout(World& world, Worker& w, const Draw& d);
+OpResult op_seg_discard(World& world, Worker& w, const Draw& d);
+OpResult op_seg_recycle(World& world, Worker& w, const Draw& d);
+OpResult op_seg_stat(World& world, Worker& w, const Draw& d);
+
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 
 #endif  // HATCHECK_STRESS_OP_BODIES_H_

@@ -33,6 +33,19 @@ constexpr OpRow kOps[] = {
     {"detach", "detach it (hat_unshare)", op_detach},
     {"window", "map, read and unmap a page of the kernel's segkmap window", op_window},
     {"idle", "let the CPU go idle and wake, then read kernel windows", op_idle},
+    {"seg_read", "read a range of a file through a window and compare", op_seg_read},
+    {"seg_write", "overwrite a range of a file through a window", op_seg_write},
+    {"seg_create", "overwrite whole pages without reading them (segmap_pagecreate)", op_seg_create},
+    {"seg_fbread", "read soft locked pages: no access may fault", op_seg_fbread},
+    {"seg_fbzero", "clear pages that stay locked until F_SOFTUNLOCK", op_seg_fbzero},
+    {"seg_ahead", "read ahead (segmap_faulta)", op_seg_ahead},
+    {"seg_truncate", "cut a file off", op_seg_truncate},
+    {"seg_extend", "extend a file", op_seg_extend},
+    {"seg_sync", "write a file's modified pages back", op_seg_sync},
+    {"seg_pageout", "write a few pages of a file back, or free them", op_seg_pageout},
+    {"seg_discard", "throw away a slot's pages that are on disk (SM_DESTROY)", op_seg_discard},
+    {"seg_recycle", "write a file back, compare it on disk, recycle its vnode", op_seg_recycle},
+    {"seg_stat", "read segmap's statistics; writing them must be refused", op_seg_stat},
 };
 
 }  // namespace

@@ -44,6 +44,14 @@ ABSL_FLAG(int64_t, hment_reserve, -1, "hments kept in reserve; -1: the workload'
 ABSL_FLAG(double, fail_rate, -1, "share of no-sleep allocations that fail, 0 to 1; -1: workload");
 ABSL_FLAG(double, steal_rate, -1,
           "share of table allocations forced to steal, 0 to 1; -1: workload");
+ABSL_FLAG(uint32_t, files, 4, "segmap: files under test, 1 to 64");
+ABSL_FLAG(uint64_t, file_size, 262144, "segmap: largest size of a file in bytes");
+ABSL_FLAG(uint32_t, slots, 16, "segmap: windows of 8192 bytes, 1 to 2048");
+ABSL_FLAG(uint32_t, free_lists, 0, "segmap: free lists; 0: as many as CPUs");
+ABSL_FLAG(bool, kpm, false, "segmap: the kpm variant, with pages as large as slots");
+ABSL_FLAG(std::string, waiting, "counted", "segmap: waiting for a slot: counted or published");
+ABSL_FLAG(double, io_errors, 0.002, "segmap: share of transfers that fail or stop early, 0 to 1");
+ABSL_FLAG(std::string, folder, "", "segmap: where the files are made; empty: TMPDIR, or /tmp");
 ABSL_FLAG(uint32_t, preempt_rate, 1000, "forced preemptions a second, over all threads; 0: none");
 ABSL_FLAG(absl::Duration, audit_interval, absl::Seconds(5), "time between quiescent audits");
 ABSL_FLAG(absl::Duration, stuck_after, absl::Seconds(30),
@@ -62,12 +70,39 @@ constexpr uint32_t kMostThreads = kMaxCpus - 1;
 
 // In the order of --help.
 const std::vector<std::string>& flag_names() {
-  static const std::vector<std::string> names = {
-      "workload",      "threads",   "duration",    "ops",          "seed",
-      "hats",          "pages",     "maps",        "index",        "invalidation",
-      "reserve_owner", "mod",       "mlist_locks", "hash_locks",   "htable_reserve",
-      "hment_reserve", "fail_rate", "steal_rate",  "preempt_rate", "audit_interval",
-      "stuck_after",   "json",      "evidence",    "dump_ops",     "list"};
+  static const std::vector<std::string> names = {"workload",
+                                                 "threads",
+                                                 "duration",
+                                                 "ops",
+                                                 "seed",
+                                                 "hats",
+                                                 "pages",
+                                                 "maps",
+                                                 "index",
+                                                 "invalidation",
+                                                 "reserve_owner",
+                                                 "mod",
+                                                 "mlist_locks",
+                                                 "hash_locks",
+                                                 "htable_reserve",
+                                                 "hment_reserve",
+                                                 "fail_rate",
+                                                 "steal_rate",
+                                                 "files",
+                                                 "file_size",
+                                                 "slots",
+                                                 "free_lists",
+                                                 "kpm",
+                                                 "waiting",
+                                                 "io_errors",
+                                                 "folder",
+                                                 "preempt_rate",
+                                                 "audit_interval",
+                                                 "stuck_after",
+                                                 "json",
+                                                 "evidence",
+                                                 "dump_ops",
+                                                 "list"};
   return names;
 }
 
@@ -180,6 +215,9 @@ const std::map<std::string, ReserveDesign> kOwners = {{"thread", ReserveDesign::
 const std::map<std::string, ModVariant> kMods = {{"recheck", ModVariant::kRecheck},
                                                  {"blind", ModVariant::kBlindDirty}};
 
+const std::map<std::string, WaitingDesign> kWaitings = {{"counted", WaitingDesign::kCounted},
+                                                        {"published", WaitingDesign::kPublished}};
+
 template <class T>
 std::string name_of(const std::map<std::string, T>& choices, T value) {
   for (const auto& [name, choice] : choices) {
@@ -209,6 +247,22 @@ absl::Status check_rate(const char* flag, double value) {
 absl::Status check_reserve(const char* flag, int64_t value) {
   if (value >= -1 && value <= 1000000) return absl::OkStatus();
   return out_of_range(flag, absl::StrCat(value), "0 to 1000000, or -1");
+}
+
+absl::Status check_segmap(const Options& o) {
+  if (o.files == 0 || o.files > 64) {
+    return out_of_range("files", absl::StrCat(o.files), "1 to 64");
+  }
+  if (o.file_size < 64 || o.file_size > (uint64_t{1} << 30)) {
+    return out_of_range("file_size", absl::StrCat(o.file_size), "64 to 1073741824 (1 GiB)");
+  }
+  if (o.slots == 0 || o.slots > 2048) {
+    return out_of_range("slots", absl::StrCat(o.slots), "1 to 2048");
+  }
+  if (o.io_errors < 0 || o.io_errors > 1) {
+    return out_of_range("io_errors", absl::StrCat(o.io_errors), "0 to 1 (0.3 is 30%)");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status check(const Options& o) {
@@ -242,7 +296,8 @@ absl::Status check(const Options& o) {
   if (o.dump_ops && o.ops == 0) {
     return absl::InvalidArgumentError("--dump_ops needs --ops=N: how many to print per thread");
   }
-  absl::Status status = check_power_of_two("mlist_locks", o.mlist_locks);
+  absl::Status status = check_segmap(o);
+  if (status.ok()) status = check_power_of_two("mlist_locks", o.mlist_locks);
   if (status.ok()) status = check_power_of_two("hash_locks", o.hash_locks);
   if (status.ok()) status = check_rate("fail_rate", o.fail_rate);
   if (status.ok()) status = check_rate("steal_rate", o.steal_rate);
@@ -267,6 +322,13 @@ absl::StatusOr<Options> from_flags() {
   o.hment_reserve = absl::GetFlag(FLAGS_hment_reserve);
   o.fail_rate = absl::GetFlag(FLAGS_fail_rate);
   o.steal_rate = absl::GetFlag(FLAGS_steal_rate);
+  o.files = absl::GetFlag(FLAGS_files);
+  o.file_size = absl::GetFlag(FLAGS_file_size);
+  o.slots = absl::GetFlag(FLAGS_slots);
+  o.free_lists = absl::GetFlag(FLAGS_free_lists);
+  o.kpm = absl::GetFlag(FLAGS_kpm);
+  o.io_errors = absl::GetFlag(FLAGS_io_errors);
+  o.folder = absl::GetFlag(FLAGS_folder);
   o.preempt_rate = absl::GetFlag(FLAGS_preempt_rate);
   o.audit_interval = absl::GetFlag(FLAGS_audit_interval);
   o.stuck_after = absl::GetFlag(FLAGS_stuck_after);
@@ -284,6 +346,9 @@ absl::StatusOr<Options> from_flags() {
         choose_one("reserve_owner", absl::GetFlag(FLAGS_reserve_owner), kOwners, &o.reserve_owner);
   }
   if (status.ok()) status = choose_one("mod", absl::GetFlag(FLAGS_mod), kMods, &o.mod_variant);
+  if (status.ok()) {
+    status = choose_one("waiting", absl::GetFlag(FLAGS_waiting), kWaitings, &o.waiting);
+  }
   if (status.ok()) status = check(o);
   if (!status.ok()) return status;
   if (o.threads == 0) {
@@ -344,6 +409,14 @@ std::vector<std::pair<std::string, std::string>> option_values(const Options& o)
       {"hment_reserve", text(o.hment_reserve)},
       {"fail_rate", text(o.fail_rate)},
       {"steal_rate", text(o.steal_rate)},
+      {"files", text(o.files)},
+      {"file_size", text(o.file_size)},
+      {"slots", text(o.slots)},
+      {"free_lists", text(o.free_lists)},
+      {"kpm", text(o.kpm)},
+      {"waiting", name_of(kWaitings, o.waiting)},
+      {"io_errors", text(o.io_errors)},
+      {"folder", o.folder},
       {"preempt_rate", text(o.preempt_rate)},
       {"audit_interval", time(o.audit_interval)},
       {"stuck_after", time(o.stuck_after)},

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "hat/system.h"
+#include "segmap/smap_waiting.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -35,6 +36,15 @@ struct Options {
   int64_t htable_reserve = -1;  // -1: the workload's own number (200, or 0 under pressure)
   int64_t hment_reserve = -1;
   double fail_rate = -1;  // share of no-sleep allocations that fail, 0..1; -1: the workload's own
+  // Of --workload=segmap.
+  uint32_t files = 4;
+  uint64_t file_size = 256 << 10;  // bytes a file may have at most
+  uint32_t slots = 16;
+  uint32_t free_lists = 0;  // 0: as many as CPUs
+  bool kpm = false;
+  WaitingDesign waiting = WaitingDesign::kCounted;
+  double io_errors = 0.002;  // share of transfers that fail
+  std::string folder;        // where the files are made; empty: TMPDIR, or /tmp
   double steal_rate =
       -1;  // share of table allocations that steal although memory is left; likewise
   uint32_t preempt_rate = 1000;  // forced preemptions a second, over all threads

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "platform/threads/run.h"
+#include "stress/segmap_world.h"
 #include "stress/signals.h"
 #include "vm/page_alloc.h"
 
@@ -186,6 +187,10 @@ void Runner::look_after_all() {
   const absl::Duration now = elapsed();
   if (const std::optional<Stuck> stuck = watchdog_->look(now)) {
     fail(stuck->kind, stuck->message);
+  }
+  if (world_.segmap != nullptr) {
+    const std::optional<std::string> sleepers = world_.segmap->look_for_sleepers(now);
+    if (sleepers) fail(Kind::kLostWakeup, *sleepers);
   }
   if (show_ != nullptr && now >= next_show_) {
     next_show_ = now + kShowEvery;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "stress/maps.h"
+#include "stress/segmap_world.h"
 #include "stress/world.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -165,6 +166,31 @@ std::vector<WeightedOp> mixed_weights() {
           {"window", 15},     {"idle", 10},     {"steal", 1},    {"reap", 1}};
 }
 
+Workload segmap_workload() {
+  return {"segmap",
+          "real files, read and written through segmap's windows",
+          {{"seg_read", 300},
+           {"seg_write", 200},
+           {"seg_create", 60},
+           {"seg_fbread", 60},
+           {"seg_fbzero", 20},
+           {"seg_ahead", 40},
+           {"seg_truncate", 4},
+           {"seg_extend", 8},
+           {"seg_sync", 4},
+           {"seg_pageout", 100},
+           {"seg_discard", 8},
+           {"seg_recycle", 1},
+           {"seg_stat", 2},
+           {"pageunload", 40},
+           {"pagesync", 40},
+           {"steal", 2},
+           {"reap", 1}},
+          0,
+          4096,
+          0.1};
+}
+
 std::vector<Workload> make_workloads() {
   std::vector<Workload> all;
   all.push_back({"maps",
@@ -243,6 +269,7 @@ std::vector<Workload> make_workloads() {
                  8192});
   all.push_back({"pressure", "allocations fail, reserves are empty, tables are stolen",
                  mixed_weights(), 48, 12288, 0.3, 0.05, 0});
+  all.push_back(segmap_workload());
   return all;
 }
 
@@ -258,6 +285,19 @@ const Workload* find_workload(const std::string& name) {
     if (w.name == name) return &w;
   }
   return nullptr;
+}
+
+SegmapSetup segmap_setup(const Options& options) {
+  SegmapSetup setup;
+  setup.files = options.files;
+  setup.file_bytes = options.file_size;
+  setup.slots = options.slots;
+  setup.free_lists = options.free_lists;
+  setup.kpm = options.kpm;
+  setup.waiting = options.waiting;
+  setup.io_errors = options.io_errors;
+  setup.folder = options.folder;
+  return setup;
 }
 
 SystemConfig system_config(const Options& options, const Workload& workload) {
@@ -281,6 +321,7 @@ SystemConfig system_config(const Options& options, const Workload& workload) {
   config.hment_reserve_amount = reserve(options.hment_reserve);
   config.alloc_failures_per_million = per_million(workload.default_fail_rate, options.fail_rate);
   config.force_steal_per_million = per_million(workload.default_steal_rate, options.steal_rate);
+  if (std::string(workload.name) == "segmap") configure_system(segmap_setup(options), &config);
   return config;
 }
 
@@ -298,6 +339,10 @@ absl::StatusOr<std::unique_ptr<World>> build_world(const Options& options, const
     build_churn(*world, hats);
   } else if (name == "shootdown") {
     build_shootdown(*world, hats);
+  } else if (name == "segmap") {
+    auto segmap = SegmapWorld::create(sys, segmap_setup(options), options.seed);
+    if (!segmap.ok()) return segmap.status();
+    world->segmap = *std::move(segmap);
   } else {
     build_mix(*world, hats);
   }

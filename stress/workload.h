@@ -25,9 +25,13 @@ struct Workload {
   int64_t default_reserve = 200;
 };
 
-// All workloads: maps, mix, share, churn, shootdown, pressure.
+// All workloads: maps, mix, share, churn, shootdown, pressure, segmap.
 const std::vector<Workload>& workloads();
 const Workload* find_workload(const std::string& name);
+
+// The part of the options that is the segmap workload's.
+struct SegmapSetup;
+SegmapSetup segmap_setup(const Options& options);
 
 // The system configuration that options and workload ask for.
 SystemConfig system_config(const Options& options, const Workload& workload);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hat/hat_page.h"
+#include "stress/segmap_world.h"
 #include "stress/sparse_backing.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -40,6 +41,7 @@ World::World(System& sys_in)
 }
 
 World::~World() {
+  segmap.reset();
   for (auto& slot : slots) {
     if (slot->process != nullptr) exit(*slot);
   }
@@ -392,7 +394,7 @@ absl::Status World::compare() {
     }
   }
   oracle.settle();
-  return absl::OkStatus();
+  return segmap != nullptr ? segmap->audit() : absl::OkStatus();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

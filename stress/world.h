@@ -75,6 +75,8 @@ struct SharedMemory {
 
 enum class FaultResult { kMapped, kNoSegment, kProtection, kError };
 
+class SegmapWorld;
+
 class World {
  public:
   World(System& sys);
@@ -100,6 +102,9 @@ class World {
   std::vector<LargeGroup> large_groups;
   Mutex group_mutex{kGroupLock};
   std::vector<std::unique_ptr<SharedMemory>> shared_memory;
+
+  // Of the segmap workload, else null.
+  std::unique_ptr<SegmapWorld> segmap;
 
   // ---- Being in a process.
 

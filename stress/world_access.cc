@@ -142,8 +142,6 @@ bool World::touch(Worker& w, uintptr_t va, AccessKind kind) {
 // One turn of the clock over all pages at most. A page that is modified is written first.
 uint64_t World::pageout(uint64_t wanted) {
   uint64_t freed = 0;
-  const uint64_t pagesize = sys.mmu().pagesize();
-  std::vector<uint8_t> bytes(pagesize);
   for (pfn_t looked = 0; looked < sys.vm.npages && freed < wanted; ++looked) {
     page_t* pp = pageout_hand_;
     pageout_hand_ = page_next(sys.vm, pp);
@@ -155,10 +153,8 @@ uint64_t World::pageout(uint64_t wanted) {
       continue;
     }
     ++freed;
-    const uint64_t off = pp->p_offset.load(std::memory_order_relaxed);
     if (pvn_getdirty(sys.vm, pp, B_FREE | B_ASYNC) == 0) continue;
-    sys.machine.mem().read_bytes(pp->p_pagenum, 0, absl::MakeSpan(bytes));
-    pvn_write_done(sys.vm, pp, B_FREE | B_ASYNC, vp->v_backing->write(off, bytes));
+    pvn_putapage(sys.vm, pp, B_FREE | B_ASYNC);
   }
   return freed;
 }

@@ -1,7 +1,10 @@
-"""The published defects that lie in vm/ and hat/, and the files that each one's patch changes."""
+"""The published defects that lie in vm/, hat/ and segmap/, and the files that each one's patch changes."""
 
 def _hat(*files):
     return ("//hat:hat", ["//hat:" + file for file in files])
+
+def _segmap(*files):
+    return ("//segmap:segmap", ["//segmap:" + file for file in files])
 
 def _vm(*files):
     return ("//vm:vm", ["//vm:" + file for file in files])
@@ -23,10 +26,12 @@ DEFECTS = {
     "S13": _hat("htable_link.cc"),
     "S14": _hat("hat_load.cc"),
     "S15": _hat("hat_unload.cc"),
+    "S16": _segmap("segmap.cc"),
     "S18": _hat("hat_page_refmod.cc"),
     "S19": _hat("hat_share.cc"),
     "S20": _hat("htable.cc"),
     "S21": _hat("hat_load.cc"),
+    "S22": _segmap("segmap_fault.cc"),
     "S24": _hat("htable_steal.cc"),
     "S25": _hat("shootdown.cc"),
     "S26": _hat("hat_page.cc"),

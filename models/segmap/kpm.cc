@@ -1,0 +1,139 @@
+// The kpm variant: cached kpm mappings against those who may take them away.
+#include "models/hat/scenarios.h"
+#include "models/segmap/scenarios.h"
+#include "models/segmap/segmap_model.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+class KpmModel : public SegmapModel {
+ protected:
+  explicit KpmModel(uint32_t slots = 2) : SegmapModel({.slots = slots, .kpm = true}) {}
+
+  void pageunload() {
+    page_t* const pp = lock_page(0, SE_EXCL);
+    if (pp == nullptr) return;
+    hat_pageunload(sys, pp);
+    unlock_page(pp);
+  }
+};
+
+class PageunloadAgainstRecycle : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_pageunload_against_recycling";
+  static constexpr const char* kClaim = "one of the two maps the page out, once";
+
+  PageunloadAgainstRecycle() : KpmModel(1) { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      put(get(1));
+    } else {
+      pageunload();
+    }
+  }
+};
+
+class PageunloadAgainstGetmap : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_pageunload_against_getmap";
+  static constexpr const char* kClaim = "the window is the page's address and shows its data";
+
+  PageunloadAgainstGetmap() { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      const uintptr_t addr = get(0, S_READ, SM_FAULT);
+      HAT_ASSERT(hat_in_kpm(sys, addr));
+      const AccessResult result =
+          sys.machine.access(this_cpu(), addr, AccessKind::kRead, Privilege::kKernel);
+      HAT_ASSERT(result.ok && result.value == 1, "invariant 56");
+      put(addr);
+    } else {
+      pageunload();
+    }
+  }
+};
+
+class TwoKpmGetmaps : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_two_getmaps_of_one_piece";
+  static constexpr const char* kClaim = "both map the same page in, which counts one user";
+
+  void thread(int index) { got_[index] = get(0, S_READ, SM_FAULT); }
+  void check() override {
+    HAT_ASSERT(got_[0] == got_[1]);
+    HAT_ASSERT(hat_kpm_vaddr2page(sys, got_[0])->p_kpmref() == 1);
+    put(got_[0]);
+    put(got_[1]);
+  }
+
+ private:
+  std::array<uintptr_t, 2> got_{};
+};
+
+class KpmInvalAgainstGetmap : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_last_release_with_inval_against_getmap";
+  static constexpr const char* kClaim = "nobody waits for ever, and what was written is seen";
+
+  KpmInvalAgainstGetmap() : window_(get(0, S_WRITE, SM_FAULT)) {
+    sys.machine.access(0, window_, AccessKind::kWrite, Privilege::kKernel, 77);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      put(window_, SM_INVAL);
+    } else {
+      const uintptr_t addr = get(0, S_READ, SM_FAULT);
+      const uint64_t seen =
+          sys.machine.access(this_cpu(), addr, AccessKind::kRead, Privilege::kKernel).value;
+      HAT_ASSERT(seen == 77, "saw " + std::to_string(seen));
+      put(addr);
+    }
+  }
+
+ private:
+  const uintptr_t window_;
+};
+
+// S16: the slot has translations of its own besides the kpm mapping, and the page outlives the
+// release.
+class KpmInvalUnloadsTheSlot : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_inval_unloads_the_slot_too";
+  static constexpr const char* kClaim = "a blank slot has no translation (invariant 48)";
+
+  KpmInvalUnloadsTheSlot() {
+    const uintptr_t plain = get(0);
+    HAT_ASSERT(read_word(plain) == 1);
+    put(plain);
+    page_ = page_exists(sys.vm, &file, 0);
+    page_->p_lckcnt = 1;  // so that SM_INVAL leaves it
+    window_ = get(0, S_READ, SM_FAULT);
+    HAT_ASSERT(hat_in_kpm(sys, window_));
+  }
+  void thread(int index) {
+    if (index == 0) {
+      put(window_, SM_INVAL);
+    } else {
+      put(get(1));
+    }
+  }
+  void check() override { page_->p_lckcnt = 0; }
+
+ private:
+  page_t* page_ = nullptr;
+  uintptr_t window_ = 0;
+};
+
+}  // namespace
+
+std::vector<AnyScenario> segmap_kpm_scenarios() {
+  return scenario_list<PageunloadAgainstRecycle, PageunloadAgainstGetmap, TwoKpmGetmaps,
+                       KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -1,0 +1,235 @@
+// Pages behind windows: creation, soft locking, pageout, recycling, identity.
+#include "models/hat/scenarios.h"
+#include "models/segmap/scenarios.h"
+#include "models/segmap/segmap_model.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// Nobody may see a page that is made but not filled yet.
+class PagecreateAgainstFault : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/pagecreate_against_fault";
+  static constexpr const char* kClaim =
+      "a fault on a created page waits for segmap_pageunlock, or reads the page first";
+
+  void thread(int index) {
+    if (index == 0) {
+      const uintptr_t addr = get(0, S_WRITE);
+      segmap_pagecreate(seg(), addr, pagesize(), false);
+      for (uint64_t at = 0; at < pagesize(); at += 8) write_word(addr + at, 55);
+      segmap_pageunlock(seg(), addr, pagesize(), S_WRITE);
+      put(addr);
+    } else {
+      const uintptr_t addr = get(0, S_READ, SM_FAULT);
+      const uint64_t seen = read_word(addr);
+      HAT_ASSERT(seen == 55 || seen == 1, "saw " + std::to_string(seen));
+      put(addr);
+    }
+  }
+  void check() override {
+    const uintptr_t addr = get(0);
+    HAT_ASSERT(read_word(addr) == 55);
+    put(addr);
+  }
+};
+
+// S22: two threads create one page that is a hole, each for its own word, and clear the rest of it
+// if they are told that it is new.
+class TwoPagecreates : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/two_pagecreates_of_one_page";
+  static constexpr const char* kClaim = "the page is new to one of them only";
+
+  void thread(int index) {
+    const uintptr_t addr = get(0, S_WRITE);
+    const uintptr_t mine = addr + 8 * static_cast<uintptr_t>(index);
+    const uintptr_t other = addr + 8 * static_cast<uintptr_t>(1 - index);
+    if (segmap_pagecreate(seg(), addr, pagesize(), false) != 0) write_word(other, 0);
+    write_word(mine, 90 + static_cast<uint64_t>(index));
+    segmap_pageunlock(seg(), addr, pagesize(), S_WRITE);
+    put(addr);
+  }
+  void check() override {
+    const uintptr_t addr = get(0);
+    const uint64_t words[] = {read_word(addr), read_word(addr + 8)};
+    HAT_ASSERT(words[0] == 90 && words[1] == 91,
+               "words are " + std::to_string(words[0]) + ", " + std::to_string(words[1]));
+    put(addr);
+  }
+};
+
+class PageunloadAgainstCopy : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/pageunload_between_fault_and_copy";
+  static constexpr const char* kClaim = "the copy faults again and nothing written is lost";
+
+  PageunloadAgainstCopy() : window_(get(0, S_WRITE, SM_FAULT)) {}
+  void thread(int index) {
+    if (index == 0) {
+      write_word(window_, 33);
+      HAT_ASSERT(read_word(window_) == 33);
+    } else if (page_t* const pp = lock_page(0, SE_EXCL)) {
+      hat_pageunload(sys, pp);
+      unlock_page(pp);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(put(window_, SM_WRITE) == 0);
+    HAT_ASSERT(on_disk(0) == 33);
+  }
+
+ private:
+  const uintptr_t window_;
+};
+
+// Pageout writes the page and frees it.
+class PageoutAgainstWrite : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/pageout_against_write";
+  static constexpr const char* kClaim = "what is written while the page goes away is in the file";
+
+  PageoutAgainstWrite() : window_(get(0, S_WRITE, SM_FAULT)) {}
+  void thread(int index) {
+    if (index == 0) {
+      write_word(window_, 33);
+    } else {
+      vop_putpage(sys.vm, &file, 0, pagesize(), B_FREE | B_ASYNC);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(read_word(window_) == 33);
+    HAT_ASSERT(put(window_, SM_WRITE) == 0 && on_disk(0) == 33);
+  }
+
+ private:
+  const uintptr_t window_;
+};
+
+class SoftlockAgainstPageout : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/softlock_against_pageout";
+  static constexpr const char* kClaim = "no access to a soft locked page faults (invariant 51)";
+
+  SoftlockAgainstPageout() : window_(get(0)) {}
+  void thread(int index) {
+    if (index == 0) {
+      hat_t* const kas = sys.kas_hat();
+      HAT_ASSERT(segmap_fault(seg(), kas, window_, pagesize(), F_SOFTLOCK, S_READ) == 0);
+      const AccessResult result =
+          sys.machine.access(this_cpu(), window_, AccessKind::kRead, Privilege::kKernel);
+      HAT_ASSERT(result.ok && result.value == 1, "invariant 51");
+      segmap_fault(seg(), kas, window_, pagesize(), F_SOFTUNLOCK, S_READ);
+    } else {
+      vop_putpage(sys.vm, &file, 0, pagesize(), B_FREE | B_ASYNC);
+    }
+  }
+  void check() override { put(window_); }
+
+ private:
+  const uintptr_t window_;
+};
+
+// A cached slot is recycled while somebody uses its page.
+class RecycleOfAPageInUse : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/recycling_while_the_page_is_held";
+  static constexpr const char* kClaim = "the translation goes, the page stays (PGREL_NOTREL)";
+
+  RecycleOfAPageInUse() : SegmapModel({.slots = 1}) { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      got_ = get(1);
+    } else if (page_t* const pp = lock_page(0, SE_SHARED)) {
+      HAT_ASSERT(!PP_ISFREE(pp) && pp->p_vnode.load(std::memory_order_relaxed) == &file);
+      unlock_page(pp);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(!mapped(got_));
+    put(got_);
+  }
+
+ private:
+  uintptr_t got_ = 0;
+};
+
+// page_lookup finds the page without a lock, and by the time it has it the page is another's.
+template <bool kRenamed>
+class LookupAgainstNewIdentity : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName =
+      kRenamed ? "segmap/lookup_against_rename" : "segmap/lookup_against_destruction";
+  static constexpr const char* kClaim = "a page found has the identity that was looked for";
+
+  LookupAgainstNewIdentity() { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      page_t* const pp = lock_page(0, SE_SHARED);
+      if (pp == nullptr) return;
+      HAT_ASSERT(pp->p_vnode.load(std::memory_order_relaxed) == &file &&
+                     pp->p_offset.load(std::memory_order_relaxed) == 0,
+                 "another page");
+      unlock_page(pp);
+    } else {
+      page_t* const pp = lock_page(0, SE_EXCL);
+      if (kRenamed) {
+        hat_pageunload(sys, pp);
+        page_rename(sys.vm, pp, &file, 3 * pagesize());
+        unlock_page(pp);
+      } else {
+        page_destroy(sys.vm, pp, 0);
+      }
+    }
+  }
+};
+
+// A modification is noted under the page's mlist, which takes vph, while the ring of the vnode is
+// walked and vph dropped and taken again.
+class SetmodAgainstWalk : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/unload_of_a_modified_page_against_pvn_vplist_dirty";
+  static constexpr const char* kClaim = "the walk ends, and the modification is kept or written";
+
+  SetmodAgainstWalk() : SegmapModel({.vnode_flag = VMODSORT}) {
+    const uintptr_t addr = get(0, S_WRITE, SM_FAULT);
+    write_word(addr, 44);
+    put(addr);
+    put(get(1, S_READ, SM_FAULT));
+    // The mapping is modified, the page not known to be.
+    page_at(0)->p_nrm.store(0, std::memory_order_relaxed);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      hat_unload(sys, sys.kas_hat(), seg().smap_addr(slot_of(0)), pagesize(), HAT_UNLOAD);
+    } else {
+      HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0);
+    HAT_ASSERT(on_disk(0) == 44);
+  }
+
+ private:
+  page_t* page_at(uint64_t page) { return page_exists(sys.vm, &file, page * pagesize()); }
+};
+
+}  // namespace
+
+std::vector<AnyScenario> segmap_page_scenarios() {
+  return scenario_list<PagecreateAgainstFault, TwoPagecreates, PageunloadAgainstCopy,
+                       PageoutAgainstWrite, SoftlockAgainstPageout, RecycleOfAPageInUse,
+                       LookupAgainstNewIdentity<true>, LookupAgainstNewIdentity<false>,
+                       SetmodAgainstWalk>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
