@@ -3,6 +3,8 @@
 #ifndef HATCHECK_PLATFORM_EXPLORER_BACKEND_H_
 #define HATCHECK_PLATFORM_EXPLORER_BACKEND_H_
 
+#include <cstdint>
+
 #include "explorer/sync.h"
 #include "platform/where.h"
 
@@ -11,6 +13,9 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 
 inline constexpr int kMaxThreads = explorer::kMaxThreads;
+
+// Virtual CPUs may be more than there are threads.
+inline constexpr uint32_t kMaxCpus = 64;
 
 inline explorer::Site site_of(const Where& where) {
   return explorer::Site{where.file, where.function, where.line};
