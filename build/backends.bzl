@@ -23,6 +23,7 @@ BACKENDS = {
         copts = ["-fno-sized-deallocation", "-U_FORTIFY_SOURCE"],
         gtest = False,
     ),
+    "explorer": _backend(["HATCHECK_ON_EXPLORER"]),
 }
 
 def hc_for_backend(label, backend):
