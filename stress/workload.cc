@@ -191,28 +191,31 @@ Workload segmap_workload() {
           0.1};
 }
 
+Workload maps_workload() {
+  return {"maps",
+          "the memory maps of real processes, faulted, touched, unmapped and exited",
+          {{"fault", 250},
+           {"refault", 60},
+           {"touch", 400},
+           {"unload", 60},
+           {"protect", 20},
+           {"sync", 10},
+           {"probe", 60},
+           {"pageunload", 25},
+           {"pagesync", 25},
+           {"pageout", 10},
+           {"switch", 60},
+           {"exit", 6},
+           {"fork", 4},
+           {"swapout", 1},
+           {"window", 10},
+           {"idle", 5}},
+          0,
+          65536};
+}
+
 std::vector<Workload> make_workloads() {
-  std::vector<Workload> all;
-  all.push_back({"maps",
-                 "the memory maps of real processes, faulted, touched, unmapped and exited",
-                 {{"fault", 250},
-                  {"refault", 60},
-                  {"touch", 400},
-                  {"unload", 60},
-                  {"protect", 20},
-                  {"sync", 10},
-                  {"probe", 60},
-                  {"pageunload", 25},
-                  {"pagesync", 25},
-                  {"pageout", 10},
-                  {"switch", 60},
-                  {"exit", 6},
-                  {"fork", 4},
-                  {"swapout", 1},
-                  {"window", 10},
-                  {"idle", 5}},
-                 0,
-                 65536});
+  std::vector<Workload> all = {maps_workload()};
   all.push_back({"mix", "every operation at random", mixed_weights(), 32, 32768});
   all.push_back({"share",
                  "many address spaces map the same few pages: long mapping lists",

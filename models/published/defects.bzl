@@ -1,4 +1,4 @@
-"""The published defects that lie in vm/, hat/ and segmap/, and the files that each one's patch changes."""
+"""The published defects of vm/, hat/ and segmap/, and the files that each one's patch changes."""
 
 def _hat(*files):
     return ("//hat:hat", ["//hat:" + file for file in files])
