@@ -3,7 +3,13 @@
 
 // Stands for platform/platform.h: picks a backend by the define that the build hands down.
 
-#if !HATCHECK_ON_THREADS
+#if HATCHECK_ON_EXPLORER
+#define HATCHECK_SELFTEST_NAMESPACE on_explorer
+#define HATCHECK_SELFTEST_BACKEND "explorer"
+#elif HATCHECK_ON_RELACY
+#define HATCHECK_SELFTEST_NAMESPACE on_relacy
+#define HATCHECK_SELFTEST_BACKEND "relacy"
+#elif !HATCHECK_ON_THREADS
 #error "no backend is selected"
 #elif HATCHECK_OBSERVE
 #define HATCHECK_SELFTEST_NAMESPACE on_observed
