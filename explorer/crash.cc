@@ -1,9 +1,8 @@
 #include "explorer/crash.h"
 
-#include <signal.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -61,24 +60,15 @@ void handle(int signal, siginfo_t* info, void* context) {
   registers[REG_RSP] = reinterpret_cast<greg_t>(crash.spare + kSpareBytes) - 8;
 }
 
-void* map(size_t size) {
-  void* const p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) {
-    std::perror("explorer: cannot make a signal stack");
-    std::abort();
-  }
-  return p;
-}
-
 }  // namespace
 
 void install_crash_handler(const std::array<Fiber, kMaxThreads + 1>& stacks) {
   if (crash.stacks != nullptr) return;
   crash.stacks = &stacks;
-  crash.spare = static_cast<char*>(map(kSpareBytes));
+  crash.spare = static_cast<char*>(std::malloc(kSpareBytes));
   stack_t alternate{};
   alternate.ss_size = kSpareBytes;
-  alternate.ss_sp = map(kSpareBytes);
+  alternate.ss_sp = std::malloc(kSpareBytes);
   ::sigaltstack(&alternate, nullptr);
   struct sigaction action {};
   action.sa_sigaction = &handle;
