@@ -45,7 +45,7 @@ def table(scenarios, results):
             lines.append("| scenario | claim | threads | " + " | ".join(engines) + " |")
             lines.append("| --- | --- | --- |" + " --- |" * len(engines))
         cells = [cell(results[engine].get(name)) for engine in engines]
-        lines.append("| `%s` | %s | %d | %s |" % (name, claim, threads, " | ".join(cells)))
+        lines.append("| %s | %s | %d | %s |" % (name, claim, threads, " | ".join(cells)))
     return "\n".join(lines[1:])
 
 
@@ -58,7 +58,7 @@ def split(readme):
 
 
 def check(scenarios, inside):
-    rows = re.findall(r"^\| `(\S+)` \| (.*?) \| (\d+) \|", inside, re.MULTILINE)
+    rows = re.findall(r"^\| (\S+/\S+) \| (.*?) \| (\d+) \|", inside, re.MULTILINE)
     listed = {name: (claim, int(threads)) for name, claim, threads in rows}
     problems = []
     for name, threads, claim in scenarios:
