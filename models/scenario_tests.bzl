@@ -1,12 +1,13 @@
 """Tests that run scenarios on model engines."""
 
-def hc_scenario_tests(subjects, engines, size = "medium", **kwargs):
+def hc_scenario_tests(subjects, engines, elsewhere = [], size = "medium", **kwargs):
     """A test per subject and engine, `SUBJECT_ENGINE`, and one that no subject is forgotten.
 
     Each scenario must end as it promises; those whose bounds say must_exhaust must be exhausted.
 
     Args:
       subjects: the parts of scenario names before the slash.
+      elsewhere: subjects that have tests of their own.
       engines: names of runners in this package.
       size: of each test.
       **kwargs: handed to sh_test.
@@ -31,7 +32,7 @@ def hc_scenario_tests(subjects, engines, size = "medium", **kwargs):
         name = "every_subject_has_a_test",
         size = "small",
         srcs = ["every_subject_has_a_test.sh"],
-        args = ["$(rootpath :%s)" % engines[0]] + subjects,
+        args = ["$(rootpath :%s)" % engines[0]] + subjects + elsewhere,
         data = [":" + engines[0]],
         tags = ["no_sanitizer"],
     )
