@@ -22,9 +22,15 @@ class PagecreateAgainstFault : public SegmapModel {
       segmap_pageunlock(seg(), addr, pagesize(), S_WRITE);
       put(addr);
     } else {
-      const uintptr_t addr = get(0, S_READ, SM_FAULT);
+      // A fault, and not what happens to be mapped: the two have the same slot, and the creator's
+      // translation is there before the page is filled. Keeping readers off it until then is the
+      // file system's business.
+      hat_t* const kas = sys.kas_hat();
+      const uintptr_t addr = get(0, S_READ);
+      HAT_ASSERT(segmap_fault(seg(), kas, addr, pagesize(), F_SOFTLOCK, S_READ) == 0);
       const uint64_t seen = read_word(addr);
       HAT_ASSERT(seen == 55 || seen == 1, "saw " + std::to_string(seen));
+      segmap_fault(seg(), kas, addr, pagesize(), F_SOFTUNLOCK, S_READ);
       put(addr);
     }
   }
