@@ -47,7 +47,9 @@ SHOWN_BY = {
     "S06": ("memory/ptable_free_against_a_reader_and_a_claimant", "violated .assertion."),
     "S07": ("exit/reap_against_exit", "violated .use after free."),
     "S14": ("exit/becoming_shared_against_steal", "violated .assertion."),
+    "S16": ("segmap/kpm_inval_unloads_the_slot_too", "violated .assertion."),
     "S20": ("htable/release_against_a_locking_load", "violated .assertion."),
     "S21": ("unload/pageunload_against_a_load_without_page_lock", "violated .assertion."),
+    "S22": ("segmap/two_pagecreates_of_one_page", "violated .assertion."),
     "S25": ("shootdown/kernel_unload_against_an_idle_cpu", "violated .panic."),
 }

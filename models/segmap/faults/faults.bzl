@@ -57,11 +57,11 @@ FAULTS = {
     "use_no_recheck": _fault(
         "segmap.cc",
         "reclaim_against_recycling_of_two",
-        "violated .(assertion|panic).",
+        "violated .(assertion|panic|crash).",
     ),
     "wrong_queue_flag": _fault(
         "smap_freelist.cc",
         "getmap_against_last_release",
-        "violated .assertion.",
+        "violated .(assertion|panic|crash).",
     ),
 }
