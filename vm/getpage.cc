@@ -42,9 +42,9 @@ int page_create_filled(Vm& vm, vnode_t* vp, uint64_t off, seg_rw rw, page_t** re
 }
 
 // All pages of a range of which none exists, made and filled by one transfer: SHARED in pl. False
-// if that is not the case, and nothing has happened; else *error says how it ended.
-bool pvn_read_kluster(Vm& vm, vnode_t* vp, uint64_t off, size_t npages, absl::Span<page_t*> pl,
-                      int* error) {
+// if some exist or the transfer fails: then there are no new pages, and whoever goes on page by
+// page finds out which of them it is that cannot be read.
+bool pvn_read_kluster(Vm& vm, vnode_t* vp, uint64_t off, size_t npages, absl::Span<page_t*> pl) {
   if (vp->v_backing == nullptr) return false;
   // Hints that save the trouble; page_create_va makes sure.
   for (size_t i = 0; i < npages; ++i) {
@@ -53,23 +53,23 @@ bool pvn_read_kluster(Vm& vm, vnode_t* vp, uint64_t off, size_t npages, absl::Sp
   page_t* ring = page_create_va(vm, vp, off, npages << vm.pageshift, PG_EXCL | PG_WAIT);
   if (ring == nullptr) return false;
   absl::FixedArray<uint8_t, 0> buffer(npages << vm.pageshift);
-  *error = vp->v_backing->read(off, absl::MakeSpan(buffer));
+  const int error = vp->v_backing->read(off, absl::MakeSpan(buffer));
   for (size_t i = 0; i < npages; ++i) {
     page_t* pp = ring;
     page_sub(&ring, pp);
-    if (*error == 0) {
+    if (error == 0) {
       vm.machine.mem().write_bytes(
           pp->p_pagenum, 0, absl::MakeConstSpan(buffer).subspan(i << vm.pageshift, vm.pagesize));
     }
     page_io_unlock(vm, pp);
-    if (*error == 0) {
+    if (error == 0) {
       page_downgrade(vm, pp);
       pl[i] = pp;
     } else {
       page_destroy(vm, pp, 0);
     }
   }
-  return true;
+  return error == 0;
 }
 
 }  // namespace
@@ -100,10 +100,7 @@ int vop_getpage(Vm& vm, vnode_t* vp, uint64_t off, size_t len, uint32_t* protp,
   }
   const size_t npages = (len + vm.pagesize - 1) >> vm.pageshift;
   HAT_ASSERT(pl.size() > npages);
-  int kluster_error = 0;
-  const bool klustered =
-      npages > 1 && rw != S_CREATE && pvn_read_kluster(vm, vp, off, npages, pl, &kluster_error);
-  if (kluster_error != 0) return kluster_error;
+  const bool klustered = npages > 1 && rw != S_CREATE && pvn_read_kluster(vm, vp, off, npages, pl);
   for (size_t i = 0; !klustered && i < npages; ++i) {
     const int error = vop_getpage(vm, vp, off + (i << vm.pageshift), rw, &pl[i]);
     if (error != 0) {

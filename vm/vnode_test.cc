@@ -26,9 +26,10 @@ class Vnode : public VmTest {
     memory_ = memory.get();
     for (uint8_t i = 0; i < 16; ++i) memory_->write(i * 32, Bytes(32, i));
     auto faulty =
-        std::make_unique<FaultyBacking>(std::move(memory), [this](Op op, uint64_t off, uint64_t) {
+        std::make_unique<FaultyBacking>(std::move(memory), [this](Op op, uint64_t off, uint64_t n) {
           ++transfers_;
-          return op == fault_op_ && off == fault_off_ ? fault_ : Fault::kNone;
+          const bool there = off <= fault_off_ && fault_off_ - off < n;
+          return op == fault_op_ && there ? fault_ : Fault::kNone;
         });
     data = std::make_unique<vnode_t>("data", 9, 0, std::move(faulty));
     vm.set_mapping_ops(&mappings);
@@ -101,6 +102,19 @@ TEST_F(Vnode, GetpageCoversTheRangeInOrder) {
     page_unlock(vm, pages[i]);
   }
   EXPECT_EQ(pages[3], nullptr);
+  EXPECT_EQ(transfers_, 1) << "none was there: one transfer for all";
+}
+
+TEST_F(Vnode, GetpageReadsPageByPageWhereSomeAreThere) {
+  page_unlock(vm, get(3));
+  page_t* pages[4] = {};
+  EXPECT_EQ(vop_getpage(vm, data.get(), 64, 96, nullptr, absl::MakeSpan(pages), S_READ), 0);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(byte_of(pages[i]), 2 + i);
+    EXPECT_EQ(selock(pages[i]), 1);
+    page_unlock(vm, pages[i]);
+  }
+  EXPECT_EQ(transfers_, 3);
 }
 
 TEST_F(Vnode, GetpageBeyondTheDataGivesZeroesAndNoWritePermission) {
