@@ -1,13 +1,12 @@
 """Tests that run scenarios on model engines."""
 
-def hc_scenario_tests(subjects, engines, elsewhere = [], size = "medium", **kwargs):
+def hc_scenario_tests(subjects, engines, size = "medium", **kwargs):
     """A test per subject and engine, `SUBJECT_ENGINE`, and one that no subject is forgotten.
 
     Each scenario must end as it promises; those whose bounds say must_exhaust must be exhausted.
 
     Args:
       subjects: the parts of scenario names before the slash.
-      elsewhere: subjects that have tests of their own.
       engines: names of runners in this package.
       size: of each test.
       **kwargs: handed to sh_test.
@@ -32,7 +31,7 @@ def hc_scenario_tests(subjects, engines, elsewhere = [], size = "medium", **kwar
         name = "every_subject_has_a_test",
         size = "small",
         srcs = ["every_subject_has_a_test.sh"],
-        args = ["$(rootpath :%s)" % engines[0]] + subjects + elsewhere,
+        args = ["$(rootpath :%s)" % engines[0]] + subjects,
         data = [":" + engines[0]],
         tags = ["no_sanitizer"],
     )
