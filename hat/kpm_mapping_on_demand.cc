@@ -45,7 +45,7 @@ void link(page_t* pp, kpme* k) {
   k->kpe_prev = nullptr;
   if (head != nullptr) head->kpe_prev = k;
   pp->p_kpmelist = static_cast<void*>(k);
-  // Relaxed here and in unlink: unlocked readers lock the page and look again.
+  // Relaxed: unlocked readers lock the page and look again.
   k->kpe_page.store(pp, std::memory_order_relaxed);
 }
 
@@ -60,7 +60,8 @@ void unlink(page_t* pp, kpme* k) {
   }
   k->kpe_next = nullptr;
   k->kpe_prev = nullptr;
-  k->kpe_page.store(nullptr, std::memory_order_relaxed);
+  // Release, for mapin: the next page that k is linked to may have another mlist.
+  k->kpe_page.store(nullptr, std::memory_order_release);
 }
 
 class OnDemandKpm final : public KpmMapping {
@@ -78,7 +79,8 @@ class OnDemandKpm final : public KpmMapping {
 
   void mapin(System& sys, page_t* pp, kpme* k, uintptr_t va) override {
     x86_hm_enter(sys, pp);
-    page_t* const of = k != nullptr ? k->kpe_page.load(std::memory_order_relaxed) : nullptr;
+    // Acquire: if k was on another page's list, its links were last written under another mlist.
+    page_t* const of = k != nullptr ? k->kpe_page.load(std::memory_order_acquire) : nullptr;
     HAT_ASSERT(
         of == nullptr || of == pp,
         absl::StrCat("invariant 55: hat_kpm_mapin of page ", pp->p_pagenum,

@@ -55,6 +55,15 @@ CpuState await_waiting(CpuId cpu) {
   }
 }
 
+// Waits until the CPU sleeps on a condition variable; before, it may wait for the mutex.
+CpuState await_asleep(CpuId cpu) {
+  for (;;) {
+    const CpuState state = await_waiting(cpu);
+    if (!state.condvar.empty()) return state;
+    yield();
+  }
+}
+
 uint64_t sum(const TimeHistogram& histogram) {
   uint64_t total = 0;
   for (const uint64_t count : histogram) total += count;
@@ -156,7 +165,7 @@ TEST_F(Observe, ShowsASleeperWithItsConditionVariable) {
     const MutexGuard guard(mutex);
     while (!ready()) changed.wait(mutex);
   });
-  const CpuState state = await_waiting(1);
+  const CpuState state = await_asleep(1);
   EXPECT_THAT(describe_stuck(), HasSubstr("pages freed"));
   EXPECT_EQ(state.condvar, "pages freed");
   EXPECT_THAT(state.holds, IsEmpty());
@@ -278,7 +287,7 @@ TEST_F(Observe, DoesNotCallASignalledSleeperStuck) {
     const MutexGuard guard(mutex);
     while (!ready()) changed.wait(mutex);
   });
-  await_waiting(1);
+  await_asleep(1);
   // Entered only once the sleeper has given up the mutex.
   {
     const MutexGuard guard(mutex);
