@@ -128,6 +128,8 @@ void count_release(Segmap& seg, uint32_t flags, uint32_t bflags) {
 // State D: the last release blanks the slot (sm_mtx held, refcnt 0). kpm_page: the page whose kpm
 // address was given back, locked, or null.
 void blank_slot(Segmap& seg, smap* smp, page_t* kpm_page) {
+  vnode_t* const vp = smp->sm_vp();
+  const uint64_t off = smp->sm_off();
   segmap_hashout(seg, smp);
   if (kpm_page != nullptr) {
     hat_kpm_mapout(seg.sys, kpm_page, &smp->sm_kpme, hat_kpm_page2va(seg.sys, kpm_page));
@@ -136,7 +138,7 @@ void blank_slot(Segmap& seg, smap* smp, page_t* kpm_page) {
   }
   if ((smp->sm_flags() & SM_NOTKPM_RELEASED) != 0) {
     smp->sm_flags = smp->sm_flags() & ~SM_NOTKPM_RELEASED;
-    hat_unload(seg.sys, seg.kas(), seg.smap_addr(smp), seg.maxbsize, HAT_UNLOAD);
+    segmap_unload(seg, seg.smap_addr(smp), vp, off);
   }
 }
 

@@ -6,9 +6,11 @@
 #include "absl/strings/str_format.h"
 #include "hat/hat.h"
 #include "hat/hat_page.h"
+#include "hat/hment.h"
 #include "segmap/segmap_kpm.h"
 #include "vm/page_alloc.h"
 #include "vm/page_cache.h"
+#include "vm/page_ring.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
@@ -199,6 +201,23 @@ void segmap_pageunlock(Segmap& seg, uintptr_t addr, size_t len, seg_rw rw) {
         must_find(seg, "segmap_pageunlock", vp, smp->sm_off() + (va & seg.maxboffset()));
     note_use(seg, pp, rw);
     page_unlock(seg.sys.vm, pp);
+  }
+}
+
+void segmap_unload(Segmap& seg, uintptr_t addr, vnode_t* vp, uint64_t off) {
+  hat_unload(seg.sys, seg.kas(), addr, seg.maxbsize, HAT_UNLOAD);
+  // hat_unload passes over a translation that a hat_pageunload has cleared, though that one may not
+  // have flushed it yet. It does so under the page's mlist, before the page loses its name.
+  for (uint64_t done = 0; done < seg.maxbsize; done += pagesize(seg)) {
+    Vm& vm = seg.sys.vm;
+    page_t* pp;
+    {
+      MutexGuard guard(vm.ph_mutex[page_hash_bucket(vm, vp, off + done)]);
+      pp = page_exists(vm, vp, off + done);
+    }
+    if (pp == nullptr) continue;
+    x86_hm_enter(seg.sys, pp);
+    x86_hm_exit(seg.sys, pp);
   }
 }
 

@@ -51,6 +51,11 @@ int segmap_pagecreate(Segmap& seg, uintptr_t addr, size_t len, bool softlock);
 // S_READ, what was done with them.
 void segmap_pageunlock(Segmap& seg, uintptr_t addr, size_t len, seg_rw rw);
 
+// Takes the translations of the slot at addr away, which showed (vp, off) and has no identity any
+// more (sm_mtx held). On return no CPU reaches a page through it, so it can show something else. vp
+// is a key, as below.
+void segmap_unload(Segmap& seg, uintptr_t addr, vnode_t* vp, uint64_t off);
+
 // Frees the pages of [off, off + MAXBSIZE) that nobody needs. In: the caller may hold an sm_mtx; vp
 // may be of a recycled vnode, it is a key here. Never waits.
 void segmap_pagefree(Segmap& seg, vnode_t* vp, uint64_t off);

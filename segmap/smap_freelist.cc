@@ -57,7 +57,7 @@ void grab_smp(Segmap& seg, smap* smp, page_t* pp) {
              absl::StrCat("invariant 57: slot ", smp->sm_index, " lacks SM_NOTKPM_RELEASED"));
   if (own_translations) {
     smp->sm_flags = smp->sm_flags() & ~SM_NOTKPM_RELEASED;
-    hat_unload(seg.sys, seg.kas(), seg.smap_addr(smp), seg.maxbsize, HAT_UNLOAD);
+    segmap_unload(seg, seg.smap_addr(smp), vp, off);
   }
   segmap_pagefree(seg, vp, off);
 }
