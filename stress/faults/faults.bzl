@@ -14,11 +14,15 @@ FAULTS = {
         ["--hats=2", "--preempt_rate=5000"],
     ),
     "hment_leak": _fault("hment_reserve.cc", "share", "invariant 39"),
-    "inval_no_flush": _fault("pte_invalidation_shootdown.cc", "shootdown", "invariant 29|oracle O"),
+    "inval_no_flush": _fault(
+        "pte_invalidation_shootdown.cc",
+        "shootdown",
+        "invariant (29|3[0-2])|oracle O|data",
+    ),
     "lock_count_kept": _fault("hat_unload.cc", "mix", "invariant 22"),
     "pages_mapped_leak": _fault("hat_page.cc", "mix", "invariant 23"),
     "pageunload_stops_early": _fault("hat_page.cc", "share", "still has .* mappings|invariant 40"),
-    "prepare_no_promotion": _fault("hment.cc", "share", "invariant 1:"),
+    "prepare_no_promotion": _fault("hment.cc", "share", "invariant [1-8]:"),
     "prepare_no_recheck": _fault(
         "hment.cc",
         "mix",
@@ -39,7 +43,12 @@ FAULTS = {
         "violated .(assertion|panic|crash|use after free|no progress|deadlock)",
         ["--hats=2", "--preempt_rate=5000", "--steal_rate=0.3", "--stuck_after=10s"],
     ),
-    "switch_never_joins": _fault("shootdown.cc", "shootdown", "invariant 2[79]|oracle O"),
+    "switch_never_joins": _fault(
+        "shootdown.cc",
+        "shootdown",
+        # A CPU that misses every shootdown shows it by whatever was shot down first.
+        "invariant (27|29|3[0-2])|oracle O|data",
+    ),
     "unlink_no_flush": _fault(
         "htable_link.cc",
         "churn",
@@ -50,8 +59,12 @@ FAULTS = {
     "unmap_no_sync": _fault(
         "hat_unload.cc",
         "mix",
-        "invariant 32",
+        "invariant 32|data",
         ["--hats=4", "--pages=4096"],
     ),
-    "update_no_flush": _fault("pte_ops.cc", "shootdown", "invariant (29|30)|oracle O[24]"),
+    "update_no_flush": _fault(
+        "pte_ops.cc",
+        "shootdown",
+        "invariant (29|3[0-2])|oracle O[24]|data",
+    ),
 }
