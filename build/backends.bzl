@@ -8,11 +8,12 @@ carries the defines that select the backend in platform/platform.h.
 
 load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
 
-def _backend(defines, copts = [], gtest = True):
-    return struct(defines = defines, copts = copts, gtest = gtest)
+def _backend(defines, copts = [], gtest = True, shows_source = False):
+    return struct(defines = defines, copts = copts, gtest = gtest, shows_source = shows_source)
 
 # To add a backend, add a row. `defines` are what //platform:platform_<backend> carries; `copts`
-# compile every file of that backend; `gtest = False` keeps GoogleTest out of its tests.
+# compile every file of that backend; `gtest = False` keeps GoogleTest out of its tests;
+# `shows_source = True` gives programs their sources to read when they run.
 BACKENDS = {
     "threads": _backend(["HATCHECK_ON_THREADS"]),
     "observed": _backend(["HATCHECK_ON_THREADS", "HATCHECK_OBSERVE"]),
@@ -23,7 +24,7 @@ BACKENDS = {
         copts = ["-fno-sized-deallocation", "-U_FORTIFY_SOURCE"],
         gtest = False,
     ),
-    "explorer": _backend(["HATCHECK_ON_EXPLORER"]),
+    "explorer": _backend(["HATCHECK_ON_EXPLORER"], shows_source = True),
 }
 
 def hc_for_backend(label, backend):
@@ -79,6 +80,7 @@ def hc_library(
             hdrs = hdrs,
             deps = _mapped(deps, backend) + plain_deps,
             copts = row.copts + copts,
+            data = srcs + hdrs if row.shows_source else [],
             defines = (row.defines if selects_backend else []) + defines,
             linkstatic = True,
             tags = tags + ["backend_" + backend],
@@ -210,6 +212,7 @@ def hc_patched_library(
         cc_library(
             name = name + "_" + backend,
             srcs = outs,
+            data = outs if BACKENDS[backend].shows_source else [],
             deps = _mapped([of] + deps, backend) + plain_deps,
             copts = BACKENDS[backend].copts + copts,
             alwayslink = True,

@@ -72,6 +72,18 @@ void* Arena::allocate(int area_index, size_t size, size_t alignment) {
   return p;
 }
 
+const void* Arena::block_of(const void* p) const {
+  if (!contains(p)) return nullptr;
+  const uintptr_t first = reinterpret_cast<uintptr_t>(p) / kGrain * kGrain;
+  for (uintptr_t at = first; at > kBase; at -= kGrain) {
+    const Header* const header = reinterpret_cast<const Header*>(at) - 1;
+    if (header->mark != kLiveMark && header->mark != kFreedMark) continue;
+    const void* const block = reinterpret_cast<const void*>(at);
+    return first < at + rounded(std::max<size_t>(header->size, 1), kGrain) ? block : nullptr;
+  }
+  return nullptr;
+}
+
 size_t Arena::block_size(const void* p) { return (static_cast<const Header*>(p) - 1)->size; }
 
 Arena::Release Arena::release(void* p) {

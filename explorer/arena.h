@@ -57,6 +57,8 @@ class Arena {
   enum class Release { kDone, kTwice, kNotABlock };
   Release release(void* p);
 
+  // The block, live or freed, that p lies in: null if there is none.
+  const void* block_of(const void* p) const;
   // The size asked for, of a live or freed block.
   static size_t block_size(const void* p);
 

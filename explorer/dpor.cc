@@ -6,7 +6,8 @@
 
 namespace explorer {
 
-Dpor::Dpor(int max_steps) : nodes_(max_steps + 2), slept_choices_(max_steps + 2) {}
+Dpor::Dpor(int max_steps, int fixed)
+    : fixed_(fixed), nodes_(max_steps + 2), slept_choices_(max_steps + 2) {}
 
 // ---- during an execution
 
@@ -151,6 +152,7 @@ Dpor::Covered Dpor::covered(const Engine& engine, int at, const Sequence& sequen
 }
 
 void Dpor::plan(const Engine& engine, int at, Sequence& sequence, int late) {
+  if (at < fixed_) return;
   switch (covered(engine, at, sequence, late)) {
     case Covered::kNo:
       tree_.insert(nodes_[at].todo, sequence);

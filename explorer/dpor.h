@@ -26,7 +26,8 @@ namespace explorer {
 
 class Dpor : public Strategy {
  public:
-  explicit Dpor(int max_steps);
+  // Executions differ from step `fixed` on: the plan of the first one has the steps before.
+  explicit Dpor(int max_steps, int fixed = 0);
 
   int pick(Engine& engine) override;
   uint16_t pick_choice(Engine& engine, uint64_t allowed) override;
@@ -78,6 +79,7 @@ class Dpor : public Strategy {
   Covered covered(const Engine& engine, int at, const Sequence& sequence, int late) const;
   Label sleeper_label(const Engine& engine, int thread, int at) const;
 
+  const int fixed_;
   WakeupTree tree_;
   std::vector<Node> nodes_;
   std::vector<Choices> slept_choices_;  // per node, where there are choices at all

@@ -385,8 +385,14 @@ void* allocate(size_t size, size_t alignment) {
   return p;
 }
 
+void note_free(const void* p, const Site& site) {
+  if (Engine::active == nullptr || Engine::active->recorder() == nullptr) return;
+  Engine::active->recorder()->freed(*Engine::active, p, site);
+}
+
 void release(void* p, const Site& site) {
   if (Arena::current_area == Arena::kHost) return;  // of an execution that is over
+  note_free(p, Site{});
   switch (Arena::instance().release(p)) {
     case Arena::Release::kDone:
       break;

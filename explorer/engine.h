@@ -23,7 +23,9 @@
 #include "explorer/event.h"
 #include "explorer/fiber.h"
 #include "explorer/finding.h"
+#include "explorer/recorder.h"
 #include "explorer/site.h"
+#include "explorer/value.h"
 
 namespace explorer {
 
@@ -32,7 +34,6 @@ class RwLock;
 class CondVar;
 class Object;
 class Cell;
-class Recorder;
 class LockOrder;
 
 // A scenario. All three run in the arena; what they share is built by set_up().
@@ -162,6 +163,7 @@ class Engine {
   // The choices that the thread's step has, as bits.
   uint64_t choices(const Thread& thread) const;
   void set_recorder(Recorder* recorder) { recorder_ = recorder; }
+  Recorder* recorder() const { return recorder_; }
   LockOrder& lock_order() { return *lock_order_; }
 
   // ---- for the types in sync.h; all but the first run in a scenario's code ----
@@ -185,14 +187,15 @@ class Engine {
 
   // The step of an atomic access is made in two parts, so that the value decides in between.
   void want_atomic(Object& object, Op op, const Site& site);
-  void atomic_done(Object& object, std::memory_order order, bool loads, bool stores, uint64_t value,
-                   const Site& site);
+  // `loads` and `stores` say which of the values count.
+  void atomic_done(Object& object, std::memory_order order, bool loads, bool stores, Value before,
+                   Value after, const Site& site);
 
   uint32_t choose(uint32_t n, const Site& site);
   void yield(const Site& site);
 
-  void read(Cell& cell, const void* address, const Site& site);
-  void write(Cell& cell, const void* address, const Site& site);
+  void read(Cell& cell, const void* address, Value value, const Site& site);
+  void write(Cell& cell, const void* address, Value value, const Site& site);
   void destroy(const Cell& cell, const void* address, const Site& site);
   void destroy(const Object& object, const Site& site);
 
@@ -238,6 +241,7 @@ class Engine {
   void no_rw_recursion(const RwLock& lock, const Site& site);
   void acquire_rw(RwLock& lock, bool writer, bool blocking, const Site& site);
   void wake(int sleeper, CondVar& condvar);
+  int other_access(const Cell& cell) const;
   [[noreturn]] void race(const Cell& cell, const void* address, bool writes, const Site& site);
   [[noreturn]] void nondeterministic(const std::string& what);
 
@@ -272,6 +276,9 @@ class Engine {
 // Memory of the running scenario; a finding if there is none left, or if it is not a live block.
 void* allocate(size_t size, size_t alignment);
 void release(void* p, const Site& site = Site::here());
+// Tells the recorder that the block at p is about to be released, and by what place in the source:
+// for allocators in between, which know it.
+void note_free(const void* p, const Site& site);
 
 }  // namespace explorer
 

@@ -24,6 +24,7 @@ bool releases(std::memory_order order) {
 
 void Engine::check_alive(const void* p, const char* what, const Site& site) {
   if (Arena::contains(p) && arena_.state(p) != Arena::State::kLive) [[unlikely]] {
+    if (recorder_ != nullptr) recorder_->used_freed(p);
     fail(arena_.state(p) == Arena::State::kFreed ? Kind::kUseAfterFree : Kind::kUninitialisedRead,
          std::string(what) + " in memory that is " +
              (arena_.state(p) == Arena::State::kFreed ? "freed" : "not allocated"),
@@ -37,7 +38,14 @@ void Engine::touch(Object& object, const char* what, const Site& site) {
 }
 
 void Engine::destroy(const Object& object, const Site& site) {
-  if (alone_ || current_->now.covers(object.touched)) return;
+  const Clock& now = current_->now;
+  if (alone_ || now.covers(object.touched)) return;
+  if (recorder_ != nullptr) {
+    recorder_->access(*this, &object, Recorder::Access::kDestroy, Value{}, site);
+    for (int i = 0; i < thread_count_; ++i) {
+      if (object.touched[i] > now[i]) recorder_->conflict(&object, i);
+    }
+  }
   fail(Kind::kUseAfterFree,
        "an object is destroyed while another thread may still use it: no happens-before between "
        "the use and this",
@@ -186,10 +194,10 @@ void Engine::wait(CondVar& condvar, Mutex& mutex, const Site& site) {
   } else {
     --t.spurious_left;
   }
+  t.sleeps_on = &condvar;
   made(label, Event::kDone, &mutex, &condvar);
   const Label again{mutex.id(), 0, me, Op::kReacquire, Label::kWrites, 0};
   t.wanted = Wanted{again, &mutex, &site, 0, false};
-  t.sleeps_on = &condvar;
   reschedule();
   acquire_mutex(mutex, true, site);
   made(again, Event::kDone, &mutex, nullptr);
@@ -255,7 +263,7 @@ void Engine::want_atomic(Object& object, Op op, const Site& site) {
 }
 
 void Engine::atomic_done(Object& object, std::memory_order order, bool loads, bool stores,
-                         uint64_t value, const Site& site) {
+                         Value before, Value after, const Site& site) {
   Thread& t = *current_;
   touch(object, "an atomic", site);
   if (loads && acquires(order)) t.now.join(object.sync);
@@ -271,7 +279,9 @@ void Engine::atomic_done(Object& object, std::memory_order order, bool loads, bo
       object.sync = Clock{};
     }
   }
-  if (recorder_ != nullptr) recorder_->value(value);
+  if (recorder_ != nullptr) {
+    recorder_->values(loads ? before : Value{}, stores ? after : Value{});
+  }
   made(t.wanted.label, Event::kDone, &object, nullptr);
 }
 
@@ -293,9 +303,11 @@ uint32_t Engine::choose(uint32_t n, const Site& site) {
 
 // ---- plain variables
 
-void Engine::read(Cell& cell, const void* address, const Site& site) {
+void Engine::read(Cell& cell, const void* address, Value value, const Site& site) {
+  if (recorder_ != nullptr) {
+    recorder_->access(*this, address, Recorder::Access::kRead, value, site);
+  }
   check_alive(&cell, "a variable", site);
-  if (recorder_ != nullptr) recorder_->access(*this, address, false, site);
   if (cell.state_ != Cell::kInitialised) [[unlikely]] {
     fail(Kind::kUninitialisedRead, "a variable is read before anything was written to it", site);
   }
@@ -306,9 +318,11 @@ void Engine::read(Cell& cell, const void* address, const Site& site) {
   cell.reads_[t.id] = t.now[t.id];
 }
 
-void Engine::write(Cell& cell, const void* address, const Site& site) {
+void Engine::write(Cell& cell, const void* address, Value value, const Site& site) {
+  if (recorder_ != nullptr) {
+    recorder_->access(*this, address, Recorder::Access::kWrite, value, site);
+  }
   check_alive(&cell, "a variable", site);
-  if (recorder_ != nullptr) recorder_->access(*this, address, true, site);
   cell.state_ = Cell::kInitialised;
   if (alone_) return;
   Thread& t = *current_;
@@ -327,7 +341,10 @@ void Engine::destroy(const Cell& cell, const void* address, const Site& site) {
   Clock reads;
   std::memcpy(&reads, cell.reads_, sizeof(reads));
   if (cell.write_time_ > t.now[cell.writer_] || !t.now.covers(reads)) [[unlikely]] {
-    if (recorder_ != nullptr) recorder_->access(*this, address, true, site);
+    if (recorder_ != nullptr) {
+      recorder_->access(*this, address, Recorder::Access::kDestroy, Value{}, site);
+      recorder_->conflict(address, other_access(cell));
+    }
     fail(Kind::kUseAfterFree,
          "a variable is destroyed while another thread may still use it: no happens-before "
          "between the use and this",
@@ -335,16 +352,21 @@ void Engine::destroy(const Cell& cell, const void* address, const Site& site) {
   }
 }
 
+// Who made an access that the running thread knows nothing of.
+int Engine::other_access(const Cell& cell) const {
+  const Clock& now = current_->now;
+  if (cell.write_time_ > now[cell.writer_]) return cell.writer_;
+  int other = current_->id;
+  for (int i = 0; i < thread_count_; ++i) {
+    if (cell.reads_[i] > now[i]) other = i;
+  }
+  return other;
+}
+
 void Engine::race(const Cell& cell, const void* address, bool writes, const Site& site) {
   const Thread& t = *current_;
-  int other = cell.writer_;
-  const char* what = "a write";
-  if (cell.write_time_ <= t.now[cell.writer_]) {
-    what = "a read";
-    for (int i = 0; i < thread_count_; ++i) {
-      if (cell.reads_[i] > t.now[i]) other = i;
-    }
-  }
+  const int other = other_access(cell);
+  const char* const what = cell.write_time_ > t.now[cell.writer_] ? "a write" : "a read";
   if (recorder_ != nullptr) recorder_->conflict(address, other);
   fail(Kind::kDataRace,
        std::string(writes ? "a write" : "a read") + " by thread " + std::to_string(t.id) + " and " +

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "explorer/report.h"
 #include "explorer/search.h"
 #include "explorer/sync.h"
 
@@ -336,15 +335,6 @@ TEST(Findings, ABoundIsNeverCalledExhausted) {
   options.method = Method::kRandom;
   options.executions = 5;
   EXPECT_EQ(verdict_line(explore({body, body}, options)), "bounded (by 5 executions)");
-}
-
-TEST(Findings, TheReportMarksTheTwoAccesses) {
-  Small program({[](World& w) { w.data.set(1); }, [](World& w) { w.data.get(); }});
-  const Result result = search(program, {});
-  const std::string text = explain(program, {}, result);
-  size_t marks = 0;
-  for (size_t at = text.find(">>"); at != std::string::npos; at = text.find(">>", at + 1)) ++marks;
-  EXPECT_EQ(marks, 2u) << text;
 }
 
 }  // namespace

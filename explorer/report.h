@@ -1,19 +1,17 @@
-// explain(): a violation as text, from a replay of its schedule.
-//
-// One line per step and per access to a plain variable that matters, in a column per thread: what
-// was done to what, with the value, the place in the source, and the locks held. The accesses that
-// conflict are marked.
+// A counterexample as text: a column per thread, a row per line, then the place in the source and
+// the locks held. `>>` marks the lines that conflict, `**` the critical step, `>*` both in one.
 #ifndef HATCHECK_EXPLORER_REPORT_H_
 #define HATCHECK_EXPLORER_REPORT_H_
 
 #include <string>
 
-#include "explorer/search.h"
+#include "explorer/counterexample.h"
 
 namespace explorer {
 
-// What the search found. Replays result.schedule with the engine options of the search; says so if
-// the replay ends differently (a nondeterministic scenario).
+std::string to_text(const Counterexample& example);
+
+// The same for what a search found, with the usual effort.
 std::string explain(Program& program, const Options& options, const Result& result);
 
 }  // namespace explorer

@@ -22,6 +22,7 @@
 #include "explorer/clock.h"
 #include "explorer/engine.h"
 #include "explorer/site.h"
+#include "explorer/value.h"
 
 namespace explorer {
 
@@ -141,7 +142,7 @@ class Atomic : public Object {
     if (Engine::alone()) return value_;
     Object& object = const_cast<Atomic&>(*this);
     Engine::active->want_atomic(object, Op::kLoad, site);
-    Engine::active->atomic_done(object, order, true, false, bits(value_), site);
+    Engine::active->atomic_done(object, order, true, false, value_of(value_), {}, site);
     return value_;
   }
 
@@ -149,7 +150,7 @@ class Atomic : public Object {
              const Site& site = Site::here()) {
     if (!Engine::alone()) {
       Engine::active->want_atomic(*this, Op::kStore, site);
-      Engine::active->atomic_done(*this, order, false, true, bits(value), site);
+      Engine::active->atomic_done(*this, order, false, true, {}, value_of(value), site);
     }
     value_ = value;
   }
@@ -165,8 +166,8 @@ class Atomic : public Object {
     if (!Engine::alone()) Engine::active->want_atomic(*this, Op::kCas, site);
     const bool equal = std::memcmp(&value_, &expected, sizeof(T)) == 0;
     if (!Engine::alone()) {
-      Engine::active->atomic_done(*this, equal ? success : failure, true, equal,
-                                  bits(equal ? desired : value_), site);
+      Engine::active->atomic_done(*this, equal ? success : failure, true, equal, value_of(value_),
+                                  value_of(desired), site);
     }
     if (equal) {
       value_ = desired;
@@ -204,15 +205,10 @@ class Atomic : public Object {
     const T before = value_;
     value_ = f(before);
     if (!Engine::alone()) {
-      Engine::active->atomic_done(*this, order, true, true, bits(value_), site);
+      Engine::active->atomic_done(*this, order, true, true, value_of(before), value_of(value_),
+                                  site);
     }
     return before;
-  }
-
-  static uint64_t bits(T value) {
-    uint64_t word = 0;
-    std::memcpy(&word, &value, sizeof(T));
-    return word;
   }
 
   T value_;
@@ -248,11 +244,11 @@ class Shared {
   Shared& operator=(const Shared&) = delete;
 
   T get(const Site& site = Site::here()) const {
-    if (Engine::active != nullptr) Engine::active->read(cell_, this, site);
+    if (Engine::active != nullptr) Engine::active->read(cell_, this, value_of(value_), site);
     return value_;
   }
   void set(T value, const Site& site = Site::here()) {
-    if (Engine::active != nullptr) Engine::active->write(cell_, this, site);
+    if (Engine::active != nullptr) Engine::active->write(cell_, this, value_of(value), site);
     value_ = std::move(value);
   }
 
@@ -268,6 +264,15 @@ inline uint32_t choose(uint32_t n, const Site& site = Site::here()) {
 
 // "I wait for another thread": to be called in every loop that does.
 inline void yield(const Site& site = Site::here()) { Engine::active->yield(site); }
+
+// Says what reports call the `count` objects from `first` on: "page 7" for the name {"page", 5} and
+// the third of them. What lies in one of them is called after it, "page 7.p_mapping"; if `part` is
+// not 0 the objects are arrays of parts of that size, "frame 3[5]". Searches ignore it.
+inline void describe(const void* first, size_t size, size_t count, Name name, size_t part = 0) {
+  if (Engine::active == nullptr || Engine::active->recorder() == nullptr) return;
+  const HostScope host;
+  Engine::active->recorder()->object(first, size, count, name, part);
+}
 
 [[noreturn]] inline void fail(Kind kind, std::string message, const Site& site = Site::here()) {
   Engine::active->fail(kind, std::move(message), site);

@@ -116,6 +116,7 @@ System::System(const SystemConfig& wanted)
                                                                   : make_depth_ownership()),
       kpm(config.kpm == KpmDesign::kLinear ? make_linear_kpm() : make_on_demand_kpm()),
       page_ops(make_page_ops(*this)) {
+  name_objects(cpus.data(), cpus.size(), "cpu");
   vm.set_mapping_ops(page_ops.get());
   lay_out_kernel(*this);
   hat_boot(*this);

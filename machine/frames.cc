@@ -26,7 +26,11 @@ PhysMem::PhysMem(pfn_t nframes, int words_per_frame)
     : nframes_(nframes),
       words_per_frame_(words_per_frame),
       words_(nframes * static_cast<uint64_t>(words_per_frame)),
-      lives_(nframes) {}
+      lives_(nframes) {
+  if (nframes == 0) return;
+  name_arrays(&words_[0], nframes, static_cast<size_t>(words_per_frame), "frame");
+  name_arrays(&lives_[0], nframes, 1, "life of frame");
+}
 
 // Relaxed in zero and copy: the frame is private to the caller until it is published by the PTE
 // that makes it reachable, and that store orders these before it.

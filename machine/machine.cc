@@ -23,6 +23,7 @@ Machine::Machine(const MachineConfig& config)
   for (uint32_t cpu = 0; cpu < config_.ncpus; ++cpu) {
     cores_.push_back(std::make_unique<Core>(static_cast<CpuId>(cpu), config_.mmu,
                                             config_.tlb_entries, config_.psc_entries));
+    name_objects(cores_.back().get(), 1, "core", cpu);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -126,10 +127,21 @@ class Progress {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-Result run(const RunnerOptions& options, const AnyScenario& scenario) {
+// Where the page of a violation goes; empty for nowhere.
+std::string page_file(const RunnerOptions& options) {
+  if (!kPages || !options.html.empty()) return options.html;
+  const char* const folder = options.test ? std::getenv("TEST_UNDECLARED_OUTPUTS_DIR") : nullptr;
+  return folder == nullptr ? "" : absl::StrCat(folder, "/counterexample.html");
+}
+
+Result run(const RunnerOptions& options, const AnyScenario& scenario, const std::string& program) {
   Result result{.scenario = scenario, .search = search_for(options, scenario)};
   SearchOptions search = options.options;
   search.search = result.search;
+  // Nobody looks at a violation that a test expects.
+  search.simplify = !options.test || scenario.expected.kind == Kind::kNone;
+  search.page = !page_file(options).empty();
+  search.again = absl::StrCat(program, " --scenario=", scenario.name, " --replay=");
   if (options.test && search.executions == 0 && scenario.bounds.executions == 0 &&
       !scenario.bounds.must_exhaust && scenario.expected.kind == Kind::kNone && kCatchInterrupt) {
     search.executions = kTestExecutions;
@@ -141,7 +153,9 @@ Result run(const RunnerOptions& options, const AnyScenario& scenario) {
     result.report = run_search(scenario, search);
     search.progress = nullptr;
   }
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto time = std::chrono::steady_clock::now() - start;
+  result.seconds = result.report.seconds > 0 ? result.report.seconds
+                                             : std::chrono::duration<double>(time).count();
   result.code = judge(options, scenario, result.report);
   return result;
 }
@@ -185,6 +199,9 @@ nlohmann::json to_json(const Result& result) {
           {"seconds", result.seconds},
           {"message", report.message},
           {"replay", report.replay},
+          {"preemptions", report.preemptions},
+          {"fewest", report.fewest},
+          {"steps", report.steps},
           {"as_expected", meets(result.scenario.expected, report)}};
 }
 
@@ -193,8 +210,7 @@ int usage_error(const std::string& program, absl::string_view message) {
   return kExitUsage;
 }
 
-bool write_json(const std::string& path, const nlohmann::json& results) {
-  const std::string text = results.dump(2) + "\n";
+bool write_file(const std::string& path, const std::string& text) {
   std::FILE* const file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
   if (file == nullptr) return false;
   const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
@@ -215,17 +231,29 @@ int run_all(const RunnerOptions& options, const std::vector<AnyScenario>& scenar
   if (kCatchInterrupt) ::sigprocmask(SIG_BLOCK, &interrupt, nullptr);
   nlohmann::json results = nlohmann::json::array();
   ExitCode code = kExitClean;
+  std::string page;
   for (const AnyScenario& scenario : scenarios) {
-    const Result result = run(options, scenario);
+    const Result result = run(options, scenario, program);
     print(result, options, program);
+    if (page.empty() && (!options.html.empty() || result.code == kExitViolated)) {
+      page = result.report.page;
+    }
     results.push_back(to_json(result));
     code = worse(result.code, code);
     const bool bad = result.code == kExitViolated || result.code == kExitInternal;
     if (interrupted() || (bad && !options.keep_going)) break;
   }
-  if (!options.json.empty() && !write_json(options.json, results)) {
+  if (!options.json.empty() && !write_file(options.json, results.dump(2) + "\n")) {
     absl::FPrintF(stderr, "%s: cannot write --json=%s\n", program, options.json);
     return kExitInternal;
+  }
+  if (!page.empty() && !write_file(page_file(options), page)) {
+    absl::FPrintF(stderr, "%s: cannot write the page %s\n", program, page_file(options));
+    return kExitInternal;
+  }
+  if (!options.html.empty()) {
+    absl::PrintF("%s: %s\n", options.html,
+                 page.empty() ? "not written, as there is no violation" : "written");
   }
   return code;
 }

@@ -2,8 +2,12 @@
 
 #include <fnmatch.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -35,6 +39,9 @@ ABSL_FLAG(std::string, replay, "", "one execution: the text that a violation pri
 ABSL_FLAG(bool, list, false, "print the scenarios and searches, run nothing");
 ABSL_FLAG(bool, keep_going, false, "go on with the next scenario after a violation");
 ABSL_FLAG(std::string, json, "", "file for the results as JSON; - is standard output");
+ABSL_FLAG(std::string, html, "",
+          "file for the first violation as a page; empty: with --test one in "
+          "$TEST_UNDECLARED_OUTPUTS_DIR, where a test has that");
 ABSL_FLAG(bool, test, false,
           "exit with 0 also for a bounded result, unless the scenario demands an exhausted one");
 
@@ -43,8 +50,8 @@ namespace {
 
 const std::vector<std::string>& flag_names() {
   static const std::vector<std::string> names = {
-      "scenario",  "search", "preemptions", "executions", "time", "seed",
-      "max_steps", "replay", "list",        "keep_going", "json", "test"};
+      "scenario", "search", "preemptions", "executions", "time", "seed", "max_steps",
+      "replay",   "list",   "keep_going",  "json",       "html", "test"};
   return names;
 }
 
@@ -152,6 +159,31 @@ std::vector<std::string> offered_searches() {
   return names;
 }
 
+// `bazel run` starts programs elsewhere than where it was called, and says where that was.
+std::string from_here(const std::string& path) {
+  const char* const here = ::getenv("BUILD_WORKING_DIRECTORY");
+  if (path.empty() || path == "-" || path[0] == '/' || here == nullptr) return path;
+  return absl::StrCat(here, "/", path);
+}
+
+// A file that can be written is worth knowing before a search that takes hours.
+absl::Status can_write_page(const std::string& path) {
+  if (!kPages) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--html: the engine ", kEngineName, " makes no pages; explorer does"));
+  }
+  const bool there = ::access(path.c_str(), F_OK) == 0;
+  std::FILE* const file = std::fopen(path.c_str(), "a");
+  if (file == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("--html: cannot write ", path, " (",
+                                                   std::strerror(errno),
+                                                   "); expected a file in a folder that exists"));
+  }
+  std::fclose(file);
+  if (!there) std::remove(path.c_str());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<RunnerOptions> from_flags() {
   RunnerOptions o;
   o.scenario = absl::GetFlag(FLAGS_scenario);
@@ -160,12 +192,17 @@ absl::StatusOr<RunnerOptions> from_flags() {
   o.options.time = absl::ToChronoMilliseconds(absl::GetFlag(FLAGS_time));
   o.options.seed = absl::GetFlag(FLAGS_seed);
   o.options.max_steps = absl::GetFlag(FLAGS_max_steps);
-  o.json = absl::GetFlag(FLAGS_json);
+  o.json = from_here(absl::GetFlag(FLAGS_json));
+  o.html = from_here(absl::GetFlag(FLAGS_html));
   o.list = absl::GetFlag(FLAGS_list);
   o.keep_going = absl::GetFlag(FLAGS_keep_going);
   o.test = absl::GetFlag(FLAGS_test);
   if (o.options.time < std::chrono::milliseconds(0)) {
     return absl::InvalidArgumentError("--time: expected a duration like 60s, 0 or more");
+  }
+  if (!o.html.empty()) {
+    const absl::Status status = can_write_page(o.html);
+    if (!status.ok()) return status;
   }
   const std::string search = absl::GetFlag(FLAGS_search);
   if (!search.empty()) {

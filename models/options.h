@@ -24,6 +24,7 @@ struct RunnerOptions {
   std::optional<Search> search;
   SearchOptions options;
   std::string json;
+  std::string html;
   bool list = false;
   bool help = false;
   bool keep_going = false;

@@ -116,6 +116,11 @@ static_assert(IsAtomic<Atomic<Sample*>, Sample*> && IsAtomic<Atomic<SampleEnum>,
 static_assert(IsAtomic<Atomic<bool>, bool>);
 static_assert(IsGuarded<Guarded<int>, int> && IsGuarded<Guarded<Sample*>, Sample*>);
 static_assert(IsObjectCache<ObjectCache<Sample>, Sample>);
+static_assert(requires(const Sample* s) {
+  name_objects(s, 1, "sample");
+  name_objects(s, 1, "sample", 3);
+  name_arrays(s, 1, 2, "samples");
+});
 static_assert(requires(AllocFaults f, std::memory_order o) { f.per_million.store(1u, o); });
 
 static_assert(std::same_as<decltype(this_cpu()), CpuId>);

@@ -56,6 +56,11 @@ struct SearchOptions {
   uint64_t seed = 1;                  // kPct, kRandom
   uint64_t max_steps = 0;             // longest execution; 0: the engine's default
   std::string replay;                 // kReplay: what a violation printed
+  // What a violation is shown with, where the engine can: the simplest schedule and its critical
+  // step, and as a page of HTML.
+  bool simplify = true;
+  bool page = false;
+  std::string again;  // on the page: the command that replays a schedule, without the schedule
   // For tests of the engines: no learning which objects are shared, every operation is a place
   // where another thread may go on.
   bool every_point = false;

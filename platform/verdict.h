@@ -123,6 +123,13 @@ struct Report {
   std::string message;      // what happened, for a person
   uint64_t iterations = 0;  // executions finished
   std::string replay;       // model engines: what --replay takes to see a violation again
+  double seconds = 0;       // model engines: of the search, without what the report takes
+  // Of the schedule in `replay`, where the engine simplifies it; no schedule with less leads there
+  // if `fewest`.
+  int preemptions = -1;
+  bool fewest = false;
+  int steps = 0;
+  std::string page;  // the violation as HTML, if asked for and the engine has kPages
 };
 
 // "exhausted", "bounded (by 1000 iterations)" or "violated (deadlock)".

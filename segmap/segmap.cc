@@ -186,7 +186,9 @@ Segmap::Segmap(System& system, uintptr_t base, uint64_t size, const SegmapConfig
   for (uint32_t i = 0; i < smd_ncolor; ++i) smd_wait.emplace_back(i);
   const uint32_t buckets = std::bit_floor(std::max(slots / SMAP_HASHAVELEN, 1u));
   for (uint32_t i = 0; i < buckets; ++i) smd_hash.emplace_back(i);
-  for (uint32_t i = 0; i < slots; ++i) smd_sm.emplace_back(i, i & (smd_nfree - 1));
+  for (uint32_t i = 0; i < slots; ++i) {
+    name_objects(&smd_sm.emplace_back(i, i & (smd_nfree - 1)), 1, "slot", i);
+  }
   // From last to first, all to the release queues.
   for (uint32_t i = slots; i-- > 0;) {
     MutexGuard guard(smd_sm[i].sm_mtx);

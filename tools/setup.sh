@@ -11,7 +11,8 @@ HATCHECK_PACKAGES=(
   libabsl-dev libboost-dev libboost-context-dev relacy-dev
   libgtest-dev libgmock-dev libbenchmark-dev nlohmann-json3-dev
 )
-HATCHECK_TEST_PACKAGES=(clang-format-14)
+# The browser, in which the tests open pages, is about 100 MB to download, with what it needs.
+HATCHECK_TEST_PACKAGES=(clang-format-14 chromium-headless-shell)
 HATCHECK_CLANG_PACKAGES=(clang-14 clang libclang-rt-14-dev)
 
 hatcheck_is_debian_12() {
@@ -42,7 +43,7 @@ Here, install the counterparts by hand:
   Bazel 4.2.3 with bazel-platforms, bazel-skylib, rules_java and rules_proto under /usr/share/bazel
   g++ 12, python3, patch, clang-format 14 (and clang 14 with its runtime for --config=clang)
   Abseil 20220623, Boost 1.74 (headers and context), Relacy, GoogleTest 1.12, Google Benchmark 1.7,
-  nlohmann-json 3.11
+  nlohmann-json 3.11; for ./test Chromium's headless shell
 or use a Debian 12 container: docker run -it -v "\$PWD:/hatcheck" -w /hatcheck debian:12
 EOF
 }

@@ -103,6 +103,8 @@ Vm::Vm(const VmConfig& wanted, Machine& the_machine)
   for (pfn_t first = 0; first < npages; first += pfn_t{1} << list_shift) {
     lists.emplace_back(static_cast<uint32_t>(lists.size()));
   }
+  name_objects(pages.get(), npages, "page");
+  name_objects(&kvp, 1, "vnode");
   for (pfn_t pfn = 0; pfn < npages; ++pfn) {
     page_t* pp = &pages[pfn];
     pp->p_pagenum = pfn;

@@ -3,10 +3,13 @@
 //
 //   bazel run //explorer/example:bank            the bug, with a schedule that shows it
 //   bazel run //explorer/example:bank -- fixed   locks in a fixed order: exhausted
+//   bazel run //explorer/example:bank -- html    the bug as a page, on standard output
 #include <cstdio>
 #include <cstring>
 #include <utility>
 
+#include "explorer/counterexample.h"
+#include "explorer/html.h"
 #include "explorer/report.h"
 #include "explorer/search.h"
 #include "explorer/sync.h"
@@ -14,7 +17,9 @@
 namespace {
 
 struct Account {
-  explicit Account(uint32_t number) : lock(explorer::Name{"account", number}) {}
+  explicit Account(uint32_t number) : lock(explorer::Name{"account", number}) {
+    explorer::describe(this, sizeof(*this), 1, explorer::Name{"account", number});
+  }
   explorer::Mutex lock;
   explorer::Shared<int> balance{100};
 };
@@ -66,13 +71,25 @@ class Transfers : public explorer::Program {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Transfers program(argc > 1 && std::strcmp(argv[1], "fixed") == 0);
+  const auto asks_for = [&](const char* word) {
+    return argc > 1 && std::strcmp(argv[1], word) == 0;
+  };
+  Transfers program(asks_for("fixed"));
   const explorer::Options options;
   const explorer::Result result = explorer::search(program, options);
-  std::printf("%s: %llu executions\n", explorer::verdict_line(result).c_str(),
-              static_cast<unsigned long long>(result.executions));
-  if (result.verdict != explorer::Verdict::kViolated) return 0;
-  std::printf("%s\nschedule: %s\n", explorer::explain(program, options, result).c_str(),
-              result.schedule.c_str());
+  if (result.verdict != explorer::Verdict::kViolated) {
+    std::printf("%s: %llu executions\n", explorer::verdict_line(result).c_str(),
+                static_cast<unsigned long long>(result.executions));
+    return 0;
+  }
+  const explorer::Counterexample shown =
+      explorer::counterexample(program, options, result, explorer::Effort{});
+  if (asks_for("html")) {
+    std::fputs(explorer::to_html(shown, "").c_str(), stdout);
+    return 1;
+  }
+  std::printf("%s: %llu executions\n%s\nschedule: %s\n", explorer::verdict_line(result).c_str(),
+              static_cast<unsigned long long>(result.executions), explorer::to_text(shown).c_str(),
+              shown.shrunk.schedule.c_str());
   return 1;
 }

@@ -58,7 +58,10 @@ SystemConfig HatModel::with_two_buckets(SystemConfig config) {
   return config;
 }
 
-HatModel::HatModel(const SystemConfig& config) : sys(config) {}
+HatModel::HatModel(const SystemConfig& config) : sys(config) {
+  name_objects(&file, 1, "vnode", 1);
+  name_objects(&sorted_file, 1, "vnode", 2);
+}
 
 HatModel::~HatModel() {
   for (CpuId cpu = 0; cpu < sys.machine.ncpus(); ++cpu) put_on(cpu, sys.kas_hat());

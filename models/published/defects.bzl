@@ -53,3 +53,6 @@ SHOWN_BY = {
     "S22": ("segmap/two_pagecreates_of_one_page", "violated .assertion."),
     "S25": ("shootdown/kernel_unload_against_an_idle_cpu", "violated .panic."),
 }
+
+# Shows S17, the published way of waiting for a slot.
+S17_SCENARIO = "segmap/two_waiters_two_releases_published"

@@ -50,6 +50,7 @@ std::unique_ptr<VnodeBacking> numbered_pages(uint64_t pagesize) {
 
 SegmapModel::SegmapModel(const SegmapShape& shape)
     : sys(system_for(shape)), file("file", 1, shape.vnode_flag, numbered_pages(sys.vm.pagesize)) {
+  name_objects(&file, 1, "vnode", 1);
   SegmapConfig config;
   config.maxbsize = static_cast<uint32_t>(sys.vm.pagesize) * shape.pages_per_slot;
   config.nfreelist = shape.lists;

@@ -18,7 +18,7 @@ inline constexpr int kMaxThreads = explorer::kMaxThreads;
 inline constexpr uint32_t kMaxCpus = 64;
 
 inline explorer::Site site_of(const Where& where) {
-  return explorer::Site{where.file, where.function, where.line};
+  return explorer::Site{where.file, where.function, where.line, where.column};
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

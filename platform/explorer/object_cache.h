@@ -28,6 +28,18 @@ class AllocFaults {
   Atomic<uint32_t> per_million;
 };
 
+// What reports call the objects of an array: "page 7", and "page 7.p_mapping" for a field; `number`
+// is that of the first. Those of name_arrays are arrays themselves, one behind the other: "frame
+// 3[5]".
+template <class T>
+void name_objects(const T* first, size_t count, const char* name, uint32_t number = 0) {
+  explorer::describe(first, sizeof(T), count, explorer::Name{name, number});
+}
+template <class T>
+void name_arrays(const T* first, size_t count, size_t length, const char* name) {
+  explorer::describe(first, length * sizeof(T), count, explorer::Name{name, 0}, sizeof(T));
+}
+
 template <class T>
 class ObjectCache {
  public:
@@ -54,7 +66,9 @@ class ObjectCache {
         static_cast<char*>(::operator new (kOffset + sizeof(T), std::align_val_t{kAlign}));
     ::new (memory + kOffset - sizeof(Tag)) Tag{this};
     ++outstanding_;
-    return ::new (memory + kOffset) T();
+    T* const object = ::new (memory + kOffset) T();
+    explorer::describe(object, sizeof(T), 1, explorer::Name{name_, explorer::Name::kNextNumber});
+    return object;
   }
 
   // Precondition: `object` came from this cache's alloc and was not freed since; not null.
@@ -72,6 +86,7 @@ class ObjectCache {
           std::string("an object is freed to the cache ") + name_ + ", which it does not come from",
           site_of(where));
     }
+    explorer::note_free(object, site_of(where));
     std::destroy_at(object);
     --outstanding_;
     ::operator delete (memory, std::align_val_t{kAlign});

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "explorer/counterexample.h"
+#include "explorer/html.h"
 #include "explorer/report.h"
 #include "explorer/search.h"
 #include "platform/explorer/kinds.h"
@@ -73,6 +75,19 @@ explorer::Options options_of(const AnyScenario& scenario, const SearchOptions& o
   return out;
 }
 
+// Fills in what a person wants to see of an execution.
+void show(ScenarioProgram& program, const explorer::Options& asked, const explorer::Result& result,
+          const SearchOptions& options, Report& report) {
+  const explorer::Effort effort = options.simplify ? explorer::Effort{} : explorer::Effort{0, 0};
+  const explorer::Counterexample shown = explorer::counterexample(program, asked, result, effort);
+  report.replay = shown.shrunk.schedule;
+  report.preemptions = shown.shrunk.preemptions;
+  report.fewest = shown.shrunk.fewest;
+  report.steps = shown.shrunk.steps;
+  report.message = explorer::to_text(shown);
+  if (options.page) report.page = explorer::to_html(shown, options.again + shown.shrunk.schedule);
+}
+
 }  // namespace
 
 CpuBinding::CpuBinding(CpuId cpu, uint64_t, Where where) {
@@ -88,6 +103,7 @@ Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
   const explorer::Result result = explorer::search(program, asked);
   Report report;
   report.iterations = result.executions;
+  report.seconds = result.seconds;
   switch (result.verdict) {
     case explorer::Verdict::kExhausted:
       report.verdict = Verdict::kExhausted;
@@ -95,12 +111,12 @@ Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
     case explorer::Verdict::kBounded:
       report.verdict = Verdict::kBounded;
       report.bounded_by = result.bounded_by;
+      if (options.search == Search::kReplay) show(program, asked, result, options, report);
       break;
     case explorer::Verdict::kViolated:
       report.verdict = Verdict::kViolated;
       report.kind = to_platform(result.finding.kind);
-      report.replay = result.schedule;
-      report.message = explorer::explain(program, asked, result);
+      show(program, asked, result, options, report);
       break;
   }
   return report;

@@ -36,6 +36,7 @@ inline constexpr const char* kEngineName = "explorer";
 
 constexpr bool offers(Search) { return true; }
 inline constexpr Search kDefaultSearch = Search::kDpor;
+inline constexpr bool kPages = true;
 
 // Every execution of the scenario under the search; the report of the first violation if there is
 // one. `iterations` counts executions that ran to their end.

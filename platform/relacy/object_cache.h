@@ -5,6 +5,7 @@
 #ifndef HATCHECK_PLATFORM_RELACY_OBJECT_CACHE_H_
 #define HATCHECK_PLATFORM_RELACY_OBJECT_CACHE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -25,6 +26,12 @@ class AllocFaults {
 
   Atomic<uint32_t> per_million;
 };
+
+// What reports call objects: only the explorer's name them.
+template <class T>
+void name_objects(const T*, size_t, const char*, uint32_t = 0) {}
+template <class T>
+void name_arrays(const T*, size_t, size_t, const char*) {}
 
 template <class T>
 class ObjectCache {

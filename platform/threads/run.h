@@ -78,6 +78,7 @@ Report run_isolated(const AnyScenario& scenario, const RunOptions& options = {})
 
 inline constexpr const char* kEngineName = kObserved ? "observed" : "threads";
 inline constexpr Search kDefaultSearch = Search::kRandom;
+inline constexpr bool kPages = false;  // no violation as HTML
 constexpr bool offers(Search search) { return search == Search::kRandom; }
 
 // What the scenario runner calls on every engine: here, run_isolated with the options that mean

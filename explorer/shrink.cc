@@ -1,0 +1,318 @@
+#include "explorer/shrink.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <memory>
+#include <vector>
+
+#include "explorer/dpor.h"
+#include "explorer/schedule.h"
+#include "explorer/strategies.h"
+
+namespace explorer {
+namespace {
+
+// A thread runs until it has made so many steps in all, or cannot go on.
+struct Turn {
+  int thread;
+  int until;
+};
+
+std::vector<Turn> turns_of(const std::vector<Decision>& schedule) {
+  std::vector<Turn> turns;
+  std::array<int, kMaxThreads> made{};
+  for (const Decision& decision : schedule) {
+    ++made[decision.thread];
+    if (turns.empty() || turns.back().thread != decision.thread) {
+      turns.push_back(Turn{decision.thread, 0});
+    }
+    turns.back().until = made[decision.thread];
+  }
+  return turns;
+}
+
+// Follows turns as far as that is possible; then whoever runs goes on. Each thread makes the
+// choices it is given, if it can. Counts preemptions.
+class FollowTurns : public Strategy {
+ public:
+  FollowTurns(std::vector<Turn> turns, const std::vector<Decision>& choices)
+      : turns_(std::move(turns)) {
+    for (const Decision& decision : choices) {
+      choices_[decision.thread].push_back(decision.choice);
+    }
+  }
+
+  int preemptions() const { return preemptions_; }
+
+  int pick(Engine& engine) override {
+    const uint8_t enabled = engine.enabled_mask();
+    if (enabled == 0) return kNobody;
+    const auto can = [enabled](int thread) { return (enabled >> thread & 1) != 0; };
+    const auto over = [&](const Turn& turn) {
+      return made_[turn.thread] >= turn.until || !can(turn.thread);
+    };
+    while (at_ < turns_.size() && over(turns_[at_])) ++at_;
+    int next = std::countr_zero(enabled);
+    if (at_ < turns_.size()) {
+      next = turns_[at_].thread;
+    } else if (engine.steps() > 0 && can(engine.running())) {
+      next = engine.running();
+    }
+    if (would_preempt(engine, enabled) && next != engine.running()) ++preemptions_;
+    return next;
+  }
+
+  uint16_t pick_choice(Engine& engine, uint64_t allowed) override {
+    const std::vector<uint16_t>& given = choices_[engine.running()];
+    const size_t step = static_cast<size_t>(made_[engine.running()]);
+    if (step < given.size() && (allowed >> given[step] & 1) != 0) return given[step];
+    return static_cast<uint16_t>(std::countr_zero(allowed));
+  }
+
+  void made(Engine& engine, int index) override { ++made_[engine.event(index).label.thread]; }
+
+ private:
+  const std::vector<Turn> turns_;
+  std::array<std::vector<uint16_t>, kMaxThreads> choices_;
+  std::array<int, kMaxThreads> made_{};
+  size_t at_ = 0;
+  int preemptions_ = 0;
+};
+
+class Shrinker {
+ public:
+  Shrinker(Program& program, const EngineOptions& options, Kind kind, const Effort& effort)
+      : engine_(program, options), kind_(kind), effort_(effort) {}
+
+  Shrunk run(const std::string& schedule) {
+    Shrunk result;
+    result.schedule = schedule;
+    std::string error;
+    const auto decisions = decode(schedule, engine_.threads(), &error);
+    if (!decisions || !engine_.set_up() || !follow(turns_of(*decisions), *decisions)) return result;
+    reduce_turns();
+    search_fewer(result);
+    result.schedule = encode(best_);
+    result.steps = static_cast<int>(best_.size());
+    result.preemptions = preemptions_;
+    find_critical_step(result);
+    return result;
+  }
+
+ private:
+  End execute(Strategy& strategy, const std::vector<Decision>& plan, int known) {
+    const End end = engine_.run(strategy, plan, known);
+    spent_ += static_cast<uint64_t>(engine_.steps());
+    ++executions_;
+    return end;
+  }
+
+  bool violates() const { return engine_.found() && engine_.finding().kind == kind_; }
+
+  // ---- fewer preemptions
+
+  // Whether these turns lead to the finding with fewer preemptions than were known of; then they
+  // are the best.
+  bool follow(const std::vector<Turn>& turns, const std::vector<Decision>& choices) {
+    for (;;) {
+      FollowTurns strategy(turns, choices);
+      execute(strategy, {}, 0);
+      if (engine_.wants_restart()) {
+        engine_.watch_states();
+        continue;
+      }
+      if (!violates() || (preemptions_ >= 0 && strategy.preemptions() >= preemptions_)) {
+        return false;
+      }
+      best_ = schedule_of(engine_);
+      preemptions_ = strategy.preemptions();
+      return true;
+    }
+  }
+
+  // Joins turns of a thread that are apart, in either place.
+  bool join_some_turn() {
+    const std::vector<Turn> turns = turns_of(best_);
+    for (size_t i = 0; i < turns.size(); ++i) {
+      const auto same = std::find_if(turns.begin() + static_cast<ptrdiff_t>(i) + 1, turns.end(),
+                                     [&](const Turn& t) { return t.thread == turns[i].thread; });
+      std::vector<Turn> later = turns;
+      later.erase(later.begin() + static_cast<ptrdiff_t>(i));
+      if (follow(later, best_)) return true;
+      if (same == turns.end()) continue;
+      std::vector<Turn> sooner = turns;
+      sooner[i].until = same->until;
+      sooner.erase(sooner.begin() + (same - turns.begin()));
+      if (follow(sooner, best_)) return true;
+    }
+    return false;
+  }
+
+  void reduce_turns() {
+    while (preemptions_ > 0 && spent_ < effort_.fewest && join_some_turn()) {
+    }
+  }
+
+  // All schedules with less preemptions than the best, as far as the effort goes.
+  void search_fewer(Shrunk& result) {
+    bool complete = effort_.fewest > 0 || preemptions_ == 0;
+    for (int bound = 0; bound < preemptions_ && complete; ++bound) {
+      if (search_with(bound, complete)) {
+        best_ = schedule_of(engine_);
+        preemptions_ = bound;
+      }
+    }
+    result.fewest = complete;
+    if (effort_.fewest > 0) result.searched = executions_;
+  }
+
+  bool search_with(int bound, bool& complete) {
+    auto strategy = std::make_unique<Exhaustive>(engine_.options().max_steps, bound);
+    int known = 0;
+    for (;;) {
+      const End end = execute(*strategy, strategy->plan(), known);
+      if (engine_.wants_restart()) {
+        engine_.watch_states();
+        strategy = std::make_unique<Exhaustive>(engine_.options().max_steps, bound);
+        known = 0;
+        continue;
+      }
+      if (violates()) return true;
+      if (end == End::kTooLong || spent_ >= effort_.fewest) {
+        complete = false;
+        return false;
+      }
+      if (!strategy->next(engine_)) return false;
+      known = strategy->known();
+    }
+  }
+
+  // ---- the critical step
+
+  enum class Outcome : uint8_t { kSucceeds, kFails, kUnknown };
+
+  bool succeeded(End end) const { return end == End::kComplete && !engine_.found(); }
+
+  // Whether some schedule succeeds that begins with the first `length` decisions of the best.
+  Outcome from(int length) {
+    const std::vector<Decision> beginning(best_.begin(), best_.begin() + length);
+    // A success with few preemptions is found soon, if there is one.
+    constexpr int kTries = 200;
+    for (int bound = 0; bound <= 1; ++bound) {
+      Exhaustive strategy(engine_.options().max_steps, bound);
+      int known = 0;
+      for (int i = 0; i < kTries && spent_ < effort_.critical; ++i) {
+        if (succeeded(execute(strategy, i == 0 ? beginning : strategy.plan(), known))) {
+          return Outcome::kSucceeds;
+        }
+        if (engine_.wants_restart()) return Outcome::kUnknown;
+        if (!strategy.next(engine_)) break;
+        known = strategy.known();
+      }
+    }
+    Dpor strategy(engine_.options().max_steps, length);
+    bool too_long = false;
+    int known = 0;
+    for (bool first = true; spent_ < effort_.critical; first = false) {
+      const End end = execute(strategy, first ? beginning : strategy.plan(), known);
+      if (succeeded(end)) return Outcome::kSucceeds;
+      if (engine_.wants_restart()) return Outcome::kUnknown;
+      too_long = too_long || end == End::kTooLong;
+      if (end != End::kCutShort) strategy.analyse(engine_);
+      if (!strategy.next(engine_)) return too_long ? Outcome::kUnknown : Outcome::kFails;
+      known = static_cast<int>(strategy.plan().size());
+    }
+    return Outcome::kUnknown;
+  }
+
+  Outcome outcome(int length) {
+    for (;;) {
+      const Outcome outcome = from(length);
+      if (!engine_.wants_restart()) return outcome;
+      engine_.watch_states();
+    }
+  }
+
+  // What succeeds from a beginning succeeds from every shorter one. First back from the end in
+  // growing strides, as few continuations are left there; then by halves.
+  void find_critical_step(Shrunk& result) {
+    spent_ = 0;
+    executions_ = 0;
+    int fails = static_cast<int>(best_.size());
+    int succeeds = -1;
+    bool known = effort_.critical > 0;
+    for (int stride = 1; known && fails > 0 && succeeds < 0; stride *= 2) {
+      const int at = std::max(fails - stride, 0);
+      known = probe(at, succeeds, fails);
+    }
+    while (known && succeeds >= 0 && fails - succeeds > 1) {
+      known = probe((succeeds + fails) / 2, succeeds, fails);
+    }
+    result.continuations = executions_;
+    result.critical = std::max(succeeds, 0);
+    result.until = fails;
+    if (!known) return;
+    result.critical_is = fails == 0 ? Shrunk::Critical::kNone : Shrunk::Critical::kStep;
+  }
+
+  bool probe(int at, int& succeeds, int& fails) {
+    switch (outcome(at)) {
+      case Outcome::kSucceeds:
+        succeeds = at;
+        return true;
+      case Outcome::kFails:
+        fails = at;
+        return true;
+      case Outcome::kUnknown:
+        return false;
+    }
+    return false;
+  }
+
+  Engine engine_;
+  const Kind kind_;
+  const Effort effort_;
+  std::vector<Decision> best_;
+  int preemptions_ = -1;
+  uint64_t spent_ = 0;  // steps
+  uint64_t executions_ = 0;
+};
+
+std::string count(uint64_t number, const char* what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
+}  // namespace
+
+Shrunk shrink(Program& program, const EngineOptions& options, const Result& result,
+              const Effort& effort) {
+  return Shrinker(program, options, result.finding.kind, effort).run(result.schedule);
+}
+
+std::string about_preemptions(const Shrunk& shrunk) {
+  if (shrunk.preemptions < 0) return "";
+  const std::string text = count(static_cast<uint64_t>(shrunk.preemptions), "preemption");
+  if (shrunk.searched == 0) return text;
+  return text +
+         (shrunk.fewest ? ", the fewest that this takes (" : ", not proved to be the fewest (") +
+         count(shrunk.searched, "execution") + ")";
+}
+
+std::string about_critical_step(const Shrunk& shrunk) {
+  const std::string effort = " (" + count(shrunk.continuations, "execution") + ")";
+  switch (shrunk.critical_is) {
+    case Shrunk::Critical::kStep:
+      return "the critical step is step " + std::to_string(shrunk.critical + 1) +
+             ": until then some schedule still succeeds, after it none does" + effort;
+    case Shrunk::Critical::kNone:
+      return "no schedule succeeds: there is no critical step" + effort;
+    case Shrunk::Critical::kUnknown:
+      break;
+  }
+  if (shrunk.continuations == 0) return "";
+  return "the critical step is not determined, it is one of steps " +
+         std::to_string(shrunk.critical + 1) + " to " + std::to_string(shrunk.until) + effort;
+}
+
+}  // namespace explorer
