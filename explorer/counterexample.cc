@@ -177,9 +177,23 @@ class Collector : public Recorder {
       entries_.push_back(std::move(entry));
     }
     if (stuck) return;
+    const bool shown = last_conflicts();
+    for (int i = 0; i < engine.threads(); ++i) {
+      const Engine::Thread& t = engine.thread(i);
+      if (i == finding.thread || t.status != Engine::Status::kReady) continue;
+      Entry entry = at(engine, i, *t.wanted.site);
+      entry.line.what = std::string("next: ") + name_of(t.wanted.label.op) + own_name(t.wanted);
+      entry.label = t.wanted.label;
+      entry.pending = true;
+      if (is_atomic(entry.label.op)) {
+        entry.variable = t.wanted.target;
+        names_.used(entry.variable, *t.wanted.site, SourceText::Operation::kAtomic);
+      }
+      entries_.push_back(std::move(entry));
+    }
     Entry entry = at(engine, finding.thread, finding.site);
     entry.line.what = std::string(phrase(finding.kind));
-    entry.line.conflict = finding.kind == Kind::kUseAfterFree && !last_conflicts();
+    entry.line.conflict = finding.kind == Kind::kUseAfterFree && !shown;
     entries_.push_back(std::move(entry));
   }
 
@@ -193,6 +207,7 @@ class Collector : public Recorder {
     }
     std::vector<Line> lines;
     for (Entry& entry : entries_) {
+      if (entry.pending && !entry.line.conflict) continue;
       if (entry.plain && !entry.line.conflict && !shared(users[entry.variable])) continue;
       const bool frees = entry.object != nullptr;
       const std::string object = frees ? names_.object_at(entry.object) : "";
@@ -209,6 +224,7 @@ class Collector : public Recorder {
     const void* variable = nullptr;
     const void* target = nullptr;  // of a step
     const void* object = nullptr;  // what is freed
+    bool pending = false;          // a step that its thread did not get to
     bool plain = false;
     bool writes = false;
     Value before;
@@ -233,7 +249,8 @@ class Collector : public Recorder {
   bool last_conflicts() const { return !entries_.empty() && entries_.back().line.conflict; }
 
   // Marks the critical step and, unless the conflict is known already, what it conflicts with: the
-  // next dependent step of another thread, or else the last one before.
+  // next dependent step of another thread, which may not have been made yet, or else the last one
+  // before.
   void mark_critical(int critical) {
     const auto is_critical = [critical](const Entry& e) {
       return critical >= 0 && e.line.step == critical;
@@ -245,8 +262,8 @@ class Collector : public Recorder {
                     [](const Entry& e) { return e.line.conflict; }))
       return;
     const auto conflicts = [&](const Entry& e) {
-      return e.line.step >= 0 && e.line.thread != found->line.thread &&
-             dependent(e.label, found->label);
+      return (e.line.step >= 0 || e.pending) && e.line.thread != found->line.thread &&
+             e.label.op != Op::kYield && dependent(e.label, found->label);
     };
     auto other = std::find_if(found, entries_.end(), conflicts);
     if (other == entries_.end()) {

@@ -155,6 +155,23 @@ TEST(Counterexample, VariablesOfOneThreadAreLeftOut) {
   EXPECT_EQ(to_text(example).find("w.data"), std::string::npos);
 }
 
+TEST(Counterexample, VariablesThatThreadsShareAreShown) {
+  const Counterexample example = found({[](World& w) {
+                                          w.a.lock();
+                                          w.data.set(7);
+                                          w.a.unlock();
+                                          w.flag.store(1);
+                                        },
+                                        [](World& w) {
+                                          w.a.lock();
+                                          w.data.get();
+                                          w.a.unlock();
+                                          fails(w);
+                                        }});
+  EXPECT_TRUE(has(example, "0: write w.data = 7")) << to_text(example);
+  EXPECT_TRUE(has(example, "1: read w.data = 7")) << to_text(example);
+}
+
 TEST(Counterexample, ALineHasTheLocksHeldAndTheSource) {
   const Counterexample example = found({[](World& w) {
                                           w.a.lock();
@@ -169,6 +186,19 @@ TEST(Counterexample, ALineHasTheLocksHeldAndTheSource) {
   ASSERT_NE(line, example.lines.end()) << to_text(example);
   EXPECT_EQ(line->holds, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(line->source, "w.flag.store(1);");
+}
+
+#define TEST_BOTH(a, b) ((a) == 0 || (b) == 0)
+
+TEST(Counterexample, WhatAMacroHidesIsLearntFromOtherPlaces) {
+  const Counterexample example = found({[](World& w) {
+                                          w.nodes[0].state.store(1);
+                                          w.words[0].store(1);
+                                          TEST_BOTH(w.words[0].load(), w.nodes[0].state.load());
+                                          w.flag.store(1);
+                                        },
+                                        fails});
+  EXPECT_TRUE(has(example, "0: load node 10.state = 1")) << to_text(example);
 }
 
 // ---- what conflicts
@@ -227,6 +257,13 @@ TEST(Counterexample, TheCriticalStepIsMarkedTogetherWithWhatItConflictsWith) {
   const Counterexample example = found({[](World& w) { w.flag.store(1); }, fails});
   EXPECT_EQ(conflicting(example),
             (std::vector<std::string>{"0: store w.flag = 1", "1: load w.flag = 1"}));
+}
+
+TEST(Counterexample, AStepThatCameTooLateIsShownAsWhatTheCriticalOneConflictsWith) {
+  const Counterexample example = found({[](World& w) { w.flag.store(1); },
+                                        [](World& w) { check(w.flag.load() == 1, "flag is 1"); }});
+  EXPECT_EQ(conflicting(example),
+            (std::vector<std::string>{"1: load w.flag = 0", "0: next: store w.flag"}));
 }
 
 // ---- the fewest preemptions

@@ -63,7 +63,10 @@ void Names::learn_fields() {
   for (; learnt_ < uses_.size(); ++learnt_) {
     const auto& [address, use] = uses_[learnt_];
     const std::string expression = source_.operand(use.site, use.operation);
-    if (expression.empty()) continue;
+    if (expression.empty()) {
+      macros_.try_emplace(address, source_.macro(use.site));
+      continue;
+    }
     expressions_.try_emplace(address, expression);
     const Range* const range = range_of(address);
     if (range == nullptr) continue;
@@ -76,9 +79,10 @@ void Names::learn_fields() {
 
 std::string Names::in_words_of_the_source(uintptr_t address) {
   const auto found = expressions_.find(address);
-  if (found == expressions_.end()) return place(address);
-  const int times = ++times_[found->second];
-  return times == 1 ? found->second : found->second + " #" + std::to_string(times);
+  const std::string words = found == expressions_.end() ? macros_[address] : found->second;
+  if (words.empty()) return place(address);
+  const int times = ++times_[words];
+  return times == 1 ? words : words + " #" + std::to_string(times);
 }
 
 std::string Names::object_at(const void* p) const {

@@ -71,6 +71,7 @@ class Names {
   size_t learnt_ = 0;  // of uses_
   std::map<Field, std::map<std::string, int>> members_;
   std::map<uintptr_t, std::string> expressions_;
+  std::map<uintptr_t, std::string> macros_;  // where there is no expression
   std::map<std::string, int> times_;
   std::map<uintptr_t, std::string> variables_;
 };

@@ -15,6 +15,9 @@ constexpr std::array<std::string_view, 10> kAtomicCalls = {
     "load",      "store",     "exchange", "compare_exchange", "compare_exchange_strong",
     "fetch_add", "fetch_sub", "fetch_or", "fetch_and",        "fetch_xor"};
 
+constexpr std::array<std::string_view, 1> kGet = {"get"};
+constexpr std::array<std::string_view, 1> kSet = {"set"};
+
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
 bool ends_with(std::string_view text, std::string_view end) {
@@ -97,21 +100,44 @@ std::string assigned_before(std::string_view text) {
   return "";
 }
 
-// The call that the text begins with: of a macro, whose place is that of all it expands to.
+// The call that the text begins with, "" if it is none or goes on as an expression: of a macro,
+// whose place is that of all that it expands to.
 std::string call_of(std::string_view text) {
   size_t at = 0;
   while (at < text.size() && is_word(text[at])) ++at;
   if (at == 0 || at == text.size() || text[at] != '(') return "";
-  const size_t end = text.find(')', at);
-  return end == std::string_view::npos ? "" : std::string(text.substr(0, end + 1));
+  int depth = 0;
+  for (size_t i = at; i < text.size(); ++i) {
+    if (text[i] == '(') ++depth;
+    if (text[i] != ')' || --depth > 0) continue;
+    const std::string_view rest = text.substr(i + 1);
+    const bool goes_on = !rest.empty() && std::string_view(".-[").find(rest[0]) != rest.npos;
+    return goes_on ? "" : std::string(text.substr(0, i + 1));
+  }
+  return "";
 }
 
-// The first atomic call in a text that begins with the expression it is applied to.
-std::string applied_to(std::string_view text) {
+// What the only operation in the arguments of a macro is applied to, "" if there are several.
+template <class Matches>
+std::string only_operand(const std::string& macro, Matches matches) {
+  std::string only;
+  for (size_t i = macro.find('(') + 1; i < macro.size(); ++i) {
+    if (macro[i] != '(') continue;
+    std::string expression = expression_before(std::string_view(macro).substr(0, i));
+    if (!matches(expression, macro[i + 1] == ')') || expression == only) continue;
+    if (!only.empty()) return "";
+    only = expression;
+  }
+  return only;
+}
+
+// What the first call of one of these functions is applied to, in a text that begins with it.
+template <class Names>
+std::string applied_to(std::string_view text, const Names& names) {
   for (size_t i = 0; i < text.size() && text[i] != ';'; ++i) {
     if (text[i] != '(') continue;
     std::string expression = expression_before(text.substr(0, i));
-    if (strip_call(expression, kAtomicCalls)) return expression;
+    if (strip_call(expression, names)) return expression;
   }
   return "";
 }
@@ -183,25 +209,38 @@ std::string SourceText::operand(const Site& site, Operation operation) {
   for (int i = site.line; i < std::min<int>(site.line + kLines, all.size()); ++i) {
     after += "\n" + all[i];
   }
+  // g++: the place of a call is its parenthesis. clang: so it is for a call operator, else it is
+  // where the expression begins. Of a converted value both give a place in the value.
   const bool call = after[0] == '(';
   std::string expression = call ? expression_before(before) : "";
+  const std::string macro = call_of(after);
   switch (operation) {
-    case Operation::kAtomic:
-      if (!call) {
-        expression = applied_to(after);
-        return expression.empty() ? call_of(after) : expression;
-      }
-      return strip_call(expression, kAtomicCalls) ? expression : "";
-    case Operation::kRead:
-      if (!call) return call_of(after);
-      strip_call(expression, std::array<std::string_view, 1>{"get"});
-      return expression;
+    case Operation::kAtomic: {
+      const auto atomic = [](std::string& e, bool) { return strip_call(e, kAtomicCalls); };
+      if (call) return atomic(expression, false) ? expression : "";
+      return macro.empty() ? applied_to(after, kAtomicCalls) : only_operand(macro, atomic);
+    }
+    case Operation::kRead: {
+      const auto read = [](std::string& e, bool empty) { return strip_call(e, kGet) || empty; };
+      if (call) return read(expression, true) ? expression : "";
+      return macro.empty() ? applied_to(after, kGet) : only_operand(macro, read);
+    }
     case Operation::kWrite:
-      if (call && strip_call(expression, std::array<std::string_view, 1>{"set"})) return expression;
-      expression = assigned_before(before);
-      return expression.empty() && !call ? call_of(after) : expression;
+      if (call && strip_call(expression, kSet)) return expression;
+      expression = call ? "" : applied_to(after, kSet);
+      return expression.empty() ? assigned_before(before) : expression;
   }
   return "";
+}
+
+std::string SourceText::macro(const Site& site) {
+  const std::string text = line(site);
+  const std::vector<std::string>& all = lines(site.file);
+  if (text.empty() || site.column < 1) return "";
+  const std::string& whole = all[site.line - 1];
+  return site.column > static_cast<int>(whole.size())
+             ? ""
+             : call_of(std::string_view(whole).substr(static_cast<size_t>(site.column - 1)));
 }
 
 }  // namespace explorer

@@ -25,9 +25,12 @@ class SourceText {
 
   // What the operation at the site is applied to, in the words of the source: "hm.hm_next" of
   // `hm.hm_next = pp.p_mapping()` for a write, "pp.p_mapping" for a read. Empty if that cannot be
-  // told.
+  // told, as in a macro with several such operations.
   enum class Operation : uint8_t { kRead, kWrite, kAtomic };
   std::string operand(const Site& site, Operation operation);
+
+  // The call of a macro that the operation is in, "" if it is in none.
+  std::string macro(const Site& site);
 
  private:
   std::map<std::string, std::vector<std::string>> files_;
