@@ -194,30 +194,43 @@ class Shrinker {
 
   bool succeeded(End end) const { return end == End::kComplete && !engine_.found(); }
 
-  // Whether some schedule succeeds that begins with the first `length` decisions of the best.
-  Outcome from(int length) {
-    const std::vector<Decision> beginning(best_.begin(), best_.begin() + length);
-    // A success with few preemptions is found soon, if there is one.
+  std::vector<Decision> beginning(int length) const {
+    return std::vector<Decision>(best_.begin(), best_.begin() + length);
+  }
+
+  // Whether some schedule succeeds that begins with the first `length` decisions of the best, as
+  // far as some continuations with few preemptions show it.
+  bool soon_succeeds(int length) {
     constexpr int kTries = 200;
     for (int bound = 0; bound <= 1; ++bound) {
       Exhaustive strategy(engine_.options().max_steps, bound);
       int known = 0;
-      for (int i = 0; i < kTries && spent_ < effort_.critical; ++i) {
-        if (succeeded(execute(strategy, i == 0 ? beginning : strategy.plan(), known))) {
-          return Outcome::kSucceeds;
+      for (int i = 0; i < kTries && spent_ < limit_; ++i) {
+        const End end = execute(strategy, i == 0 ? beginning(length) : strategy.plan(), known);
+        if (succeeded(end)) return true;
+        if (engine_.wants_restart()) {
+          engine_.watch_states();
+          return soon_succeeds(length);
         }
-        if (engine_.wants_restart()) return Outcome::kUnknown;
         if (!strategy.next(engine_)) break;
         known = strategy.known();
       }
     }
+    return false;
+  }
+
+  // The same from all continuations.
+  Outcome outcome(int length) {
     Dpor strategy(engine_.options().max_steps, length);
     bool too_long = false;
     int known = 0;
-    for (bool first = true; spent_ < effort_.critical; first = false) {
-      const End end = execute(strategy, first ? beginning : strategy.plan(), known);
+    for (bool first = true; spent_ < limit_; first = false) {
+      const End end = execute(strategy, first ? beginning(length) : strategy.plan(), known);
       if (succeeded(end)) return Outcome::kSucceeds;
-      if (engine_.wants_restart()) return Outcome::kUnknown;
+      if (engine_.wants_restart()) {
+        engine_.watch_states();
+        return outcome(length);
+      }
       too_long = too_long || end == End::kTooLong;
       if (end != End::kCutShort) strategy.analyse(engine_);
       if (!strategy.next(engine_)) return too_long ? Outcome::kUnknown : Outcome::kFails;
@@ -226,43 +239,51 @@ class Shrinker {
     return Outcome::kUnknown;
   }
 
-  Outcome outcome(int length) {
-    for (;;) {
-      const Outcome outcome = from(length);
-      if (!engine_.wants_restart()) return outcome;
-      engine_.watch_states();
-    }
-  }
-
-  // What succeeds from a beginning succeeds from every shorter one. First back from the end in
-  // growing strides, as few continuations are left there; then by halves.
+  // What succeeds from a beginning succeeds from every shorter one. Where successes are soon found
+  // no more is where to prove that there are none; if that takes too long, then as far from the end
+  // as it does not.
   void find_critical_step(Shrunk& result) {
+    if (effort_.critical == 0) return;
     spent_ = 0;
     executions_ = 0;
+    limit_ = std::max<uint64_t>(effort_.critical / 2, 1);
     int fails = static_cast<int>(best_.size());
-    int succeeds = -1;
-    bool known = effort_.critical > 0;
-    for (int stride = 1; known && fails > 0 && succeeds < 0; stride *= 2) {
-      const int at = std::max(fails - stride, 0);
-      known = probe(at, succeeds, fails);
-    }
-    while (known && succeeds >= 0 && fails - succeeds > 1) {
-      known = probe((succeeds + fails) / 2, succeeds, fails);
+    int succeeds = last_soon_success();
+    bool known = true;
+    while (known && fails - succeeds > 1) known = probe(succeeds + 1, succeeds, fails);
+    limit_ = effort_.critical;
+    bool failed = !known;
+    for (int stride = 1; failed && fails - stride > succeeds; stride *= 2) {
+      const int before = fails;
+      probe(fails - stride, succeeds, fails);
+      failed = fails < before;
     }
     result.continuations = executions_;
-    result.critical = std::max(succeeds, 0);
+    result.critical = succeeds;
     result.until = fails;
-    if (!known) return;
+    if (fails - succeeds > 1) return;
     result.critical_is = fails == 0 ? Shrunk::Critical::kNone : Shrunk::Critical::kStep;
   }
 
-  bool probe(int at, int& succeeds, int& fails) {
-    switch (outcome(at)) {
+  int last_soon_success() {
+    int succeeds = -1;
+    int fails = static_cast<int>(best_.size());
+    if (fails == 0 || !soon_succeeds(0)) return -1;
+    for (succeeds = 0; fails - succeeds > 1;) {
+      const int at = (succeeds + fails) / 2;
+      (soon_succeeds(at) ? succeeds : fails) = at;
+    }
+    return succeeds;
+  }
+
+  // False if nothing can be said of the beginning of this length.
+  bool probe(int length, int& succeeds, int& fails) {
+    switch (outcome(length)) {
       case Outcome::kSucceeds:
-        succeeds = at;
+        succeeds = length;
         return true;
       case Outcome::kFails:
-        fails = at;
+        fails = length;
         return true;
       case Outcome::kUnknown:
         return false;
@@ -276,6 +297,7 @@ class Shrinker {
   std::vector<Decision> best_;
   int preemptions_ = -1;
   uint64_t spent_ = 0;  // steps
+  uint64_t limit_ = 0;  // of them, in the search for the critical step
   uint64_t executions_ = 0;
 };
 
@@ -311,7 +333,10 @@ std::string about_critical_step(const Shrunk& shrunk) {
       break;
   }
   if (shrunk.continuations == 0) return "";
-  return "the critical step is not determined, it is one of steps " +
+  if (shrunk.critical < 0) {
+    return "the critical step is not determined: no schedule that succeeds was found" + effort;
+  }
+  return "the critical step is not determined: it is one of steps " +
          std::to_string(shrunk.critical + 1) + " to " + std::to_string(shrunk.until) + effort;
 }
 

@@ -6,8 +6,8 @@
 // the first finding is proved to have the fewest.
 //
 // Critical step: some schedule that begins like this one, up to this step, still succeeds; none
-// does that goes on with this step. Found by searching on from beginnings of the schedule, from
-// where all continuations are explored (one of each trace).
+// does that goes on with this step. Found by searching on from beginnings of the schedule; that
+// none succeeds is shown by all continuations (one of each trace).
 //
 // Both searches stop after so many steps (Effort) and then say less. They are deterministic.
 #ifndef HATCHECK_EXPLORER_SHRINK_H_
@@ -33,7 +33,8 @@ struct Shrunk {
   bool fewest = false;    // proved
   uint64_t searched = 0;  // executions it took
   enum class Critical : uint8_t {
-    kUnknown,  // not sought, or the effort did not suffice: it is one of [critical, until)
+    kUnknown,  // not sought, or the effort did not suffice: it is one of [critical, until), or,
+               // if `critical` is -1, there may be none
     kStep,     // it is step `critical`, from 0
     kNone,     // every schedule of the scenario fails
   };
