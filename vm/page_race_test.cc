@@ -216,6 +216,25 @@ TEST_F(PageRace, AWalkWaitsForABusyPageAndThenDealsWithIt) {
   EXPECT_EQ(exists(file, 0), nullptr);
 }
 
+TEST_F(PageRace, ASynchronousWriteBackOfASortedVnodeWaitsForAPageInTransit) {
+  page_t* pp = new_page(sorted, 0);
+  vm.mapping_ops().hat_page_setattr(pp, P_MOD);
+  page_downgrade(vm, pp);
+  ASSERT_EQ(pvn_getdirty(vm, pp, 0), 1);
+  Atomic<int> returned{0};
+  {
+    OnCpu walker(1, [&] {
+      EXPECT_EQ(pvn_vplist_dirty(vm, &sorted, 0, 0), 0);
+      returned.store(1, std::memory_order_relaxed);
+    });
+    // A walker that cares for the page holds it SHARED, as we do, before it sleeps.
+    wait_until([&] { return selock(pp) == 2 || returned.load(std::memory_order_relaxed) != 0; });
+    EXPECT_EQ(returned.load(std::memory_order_relaxed), 0);
+    pvn_write_done(vm, pp, 0, 0);
+  }
+  page_destroy(vm, lookup(sorted, 0, SE_EXCL), 0);
+}
+
 TEST_F(PageRace, AWalkOverAVnodeSurvivesPagesThatMoveBlockAndLeave) {
   vnode_t* vp = &sorted;
   run_together(4, [&](uint32_t cpu) {

@@ -67,11 +67,16 @@ class RingWalk {
   page_t end_;
 };
 
-bool pvn_wanted(const vnode_t* vp, const page_t* pp, uint64_t off, uint32_t flags) {
+bool pvn_wanted(Vm& vm, const vnode_t* vp, const page_t* pp, uint64_t off, uint32_t flags) {
   // vph keeps the identity of pages on the ring.
   if (pp->p_offset.load(std::memory_order_relaxed) < off) return false;
-  // A clean page of a VMODSORT vnode is mapped read-only, so its software bit says all.
-  return takes_away(flags) || !IS_VMODSORT(vp) || PP_ISMOD(pp);
+  // A clean page of a VMODSORT vnode is mapped read-only, so its software bit says all ...
+  if (takes_away(flags) || !IS_VMODSORT(vp) || PP_ISMOD(pp)) return true;
+  // ... unless somebody is writing it out: then the bit is clear already, the backing has the old
+  // data still, and who waits for data to be written waits for these.
+  if (!may_wait(flags)) return false;
+  MutexGuard guard(vm.pio_mutex[pp->p_pagenum]);
+  return page_iolocked(pp) || PP_ISMOD(pp);
 }
 
 }  // namespace
@@ -171,7 +176,7 @@ int pvn_vplist_dirty(Vm& vm, vnode_t* vp, uint64_t off, uint32_t flags) {
     // A free page is clean, and so of interest only if it is to go.
     const reclaim_t reclaim = (flags & B_INVAL) != 0 ? P_RECLAIM : P_NO_RECLAIM;
     while (page_t* pp = walk.next()) {
-      if (!pvn_wanted(vp, pp, off, flags)) {
+      if (!pvn_wanted(vm, vp, pp, off, flags)) {
         walk.step();
         continue;
       }

@@ -97,6 +97,7 @@ int vop_getpage(Vm& vm, vnode_t* vp, uint64_t off, seg_rw rw, page_t** pp);
 //   B_FREE   free the pages afterwards        B_DONTNEED  ... to be reused first
 //   B_ASYNC  pages that are locked by others are left alone (not with B_INVAL)
 //   B_FORCE  with B_INVAL: destroy them even if the write fails
+// Without B_ASYNC it returns after transfers by others that were under way when it was called, too.
 // Bytes beyond the end of the data are not written. Returns the first error of the backing; its
 // pages are modified again and stay.
 int vop_putpage(Vm& vm, vnode_t* vp, uint64_t off, size_t len, uint32_t flags);
