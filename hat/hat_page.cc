@@ -149,12 +149,12 @@ void hat_page_demote(System& sys, page_t* pp) {
   HAT_ASSERT(root->p_szc.load(std::memory_order_relaxed) == szc,
              absl::StrCat("hat_page_demote: page ", pp->p_pagenum, " has p_szc ", szc,
                           ", its root ", root->p_pagenum, " has not"));
-  // The root last: as long as it has the large size, a demotion is under way. Release, because
-  // unlocked readers of the root's value take it for all.
+  // The root last: as long as it has the large size, a demotion is under way. Relaxed: who
+  // concludes anything from a size holds page_szc, the page's lock, or this mlist.
   for (uint64_t i = page_get_pagecnt(sys.vm, szc); i-- > 0;) {
     page_t* constituent = page_numtopp_nolock(sys.vm, root->p_pagenum + i);
     HAT_ASSERT(PAGE_EXCL(constituent));
-    constituent->p_szc.store(0, std::memory_order_release);
+    constituent->p_szc.store(0, std::memory_order_relaxed);
   }
   x86_hm_exit(sys, root);
 }

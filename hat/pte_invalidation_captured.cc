@@ -31,16 +31,16 @@ x86pte_t clear_captured(System& sys, const Target& target, const CpuSet& cpus, u
   const level_t level = target.ht->ht_level();
   const CpuId self = this_cpu();
   for (;;) {
-    const x86pte_t sample = target.pte.load(std::memory_order_acquire);
+    const x86pte_t sample = target.pte.load(std::memory_order_relaxed);
     if (sample == 0) return 0;
     if (!is_expected(sample, target.expect, level)) return sample;
     bool cleared = false;
     sys.machine.xc_wait_sync(cpus, [&](Core& core) {
       if (core.id() == self) {
-        // It fails if the hardware set REF or MOD since the sample was taken. acq_rel is enough:
-        // the capture and hat_switch_mutex order this against everybody who may cache the entry.
+        // It fails if the hardware set REF or MOD since the sample was taken. Relaxed: the capture
+        // and hat_switch_mutex order this against everybody who may cache the entry.
         x86pte_t found = sample;
-        cleared = target.pte.compare_exchange_strong(found, 0, std::memory_order_acq_rel,
+        cleared = target.pte.compare_exchange_strong(found, 0, std::memory_order_relaxed,
                                                      std::memory_order_relaxed);
       }
       if (va == DEMAP_ALL_ADDR) {

@@ -20,13 +20,13 @@ class ShootdownInvalidation final : public PteInvalidation {
   x86pte_t invalidate(System& sys, htable_t* ht, uint32_t entry, x86pte_t expect,
                       Atomic<x86pte_t>& pte) override {
     const level_t level = ht->ht_level();
-    x86pte_t found = pte.load(std::memory_order_acquire);
+    x86pte_t found = pte.load(std::memory_order_relaxed);
     do {
       if (!is_expected(found, expect, level)) return found;
       // seq_cst against hat_switch: a CPU that joins hat_cpus after we have looked at the set must
       // find the entry cleared.
     } while (!pte.compare_exchange_strong(found, 0, std::memory_order_seq_cst,
-                                          std::memory_order_acquire));
+                                          std::memory_order_relaxed));
     // Without REF it is cached nowhere. MOD without REF is what a blind dirty write leaves behind,
     // by a CPU that had it cached.
     if ((found & (PT_REF | PT_MOD)) != 0) {

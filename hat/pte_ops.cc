@@ -3,6 +3,9 @@
 // Every loop here is a compare-and-swap loop for one reason: the hardware may set REF or MOD
 // between the look and the swap. The value swapped out is then the last the hardware wrote, so no
 // bit is lost.
+//
+// What such a loop finds, it compares and hands on, but follows to no page or table without the
+// mlist or bucket mutex under which the entry was made: relaxed. A lone look is x86pte_get's.
 #include "hat/pte_ops.h"
 
 #include "hat/htable.h"
@@ -19,10 +22,10 @@ constexpr x86pte_t kRefMod = PT_REF | PT_MOD;
 // or a caller that meant "not modified, so write-protect" would have lost the modification. Returns
 // the entry as it is now, or `done` if nothing of the kind happened.
 x86pte_t undo_if_written(Atomic<x86pte_t>& pte, x86pte_t done) {
-  x86pte_t now = pte.load(std::memory_order_acquire);
+  x86pte_t now = pte.load(std::memory_order_relaxed);
   while ((now & (PT_VALID | PT_MOD)) == (PT_VALID | PT_MOD)) {
     if (pte.compare_exchange_strong(now, now | PT_WRITABLE, std::memory_order_seq_cst,
-                                    std::memory_order_acquire)) {
+                                    std::memory_order_relaxed)) {
       return now | PT_WRITABLE;
     }
   }
@@ -52,7 +55,7 @@ x86pte_t x86pte_set(System& sys, htable_t* ht, uint32_t entry, x86pte_t new_pte)
   const level_t level = ht->ht_level();
   Atomic<x86pte_t>& pte = x86pte_access(sys, ht, entry);
 
-  x86pte_t prev = pte.load(std::memory_order_acquire);
+  x86pte_t prev = pte.load(std::memory_order_relaxed);
   for (;;) {
     // Invariant 36: a page never replaces a pointer to a table.
     if (PTE_ISPTP(prev, level)) return LPAGE_ERROR;
@@ -70,7 +73,7 @@ x86pte_t x86pte_set(System& sys, htable_t* ht, uint32_t entry, x86pte_t new_pte)
     }
     // seq_cst: against hat_switch, as for every change that is followed by a shootdown.
     if (pte.compare_exchange_strong(prev, candidate, std::memory_order_seq_cst,
-                                    std::memory_order_acquire)) {
+                                    std::memory_order_relaxed)) {
       break;
     }
   }
@@ -84,7 +87,7 @@ x86pte_t x86pte_cas(System& sys, htable_t* ht, uint32_t entry, x86pte_t expect, 
   // Linking publishes the zeroed table below; unlinking is followed by a shootdown.
   x86pte_access(sys, ht, entry)
       .compare_exchange_strong(found, new_pte, std::memory_order_seq_cst,
-                               std::memory_order_acquire);
+                               std::memory_order_relaxed);
   return found;
 }
 
@@ -103,7 +106,7 @@ x86pte_t x86pte_update(System& sys, htable_t* ht, uint32_t entry, x86pte_t expec
 
   x86pte_t found = expect;
   if (!pte.compare_exchange_strong(found, new_pte, std::memory_order_seq_cst,
-                                   std::memory_order_acquire)) {
+                                   std::memory_order_relaxed)) {
     return found;
   }
   hat_tlb_inval(sys, ht->ht_hat(), htable_e2va(sys, ht, entry));

@@ -4,7 +4,8 @@
     index.py --list=LIST --results=RELACY.json --results=EXPLORER.json README.md
 
 LIST is the output of a runner's --list; the results are what runners wrote with --json. The table
-stands between two marker lines of the README, which this replaces. With --check nothing is written:
+stands between two marker lines of the README, which this replaces; a scenario that the results of an engine
+leave out keeps what the table says of it. With --check nothing is written:
 exit code 1 if the table does not have exactly the scenarios of LIST, with their claims.
 """
 
@@ -29,13 +30,11 @@ def scenarios_of(text):
 
 
 def cell(result):
-    if result is None:
-        return "-"
     return "%s: %s, %s" % (result["search"], result["verdict"], format(result["executions"], ","))
 
 
-def table(scenarios, results):
-    engines = list(results)
+def table(scenarios, cells_of):
+    engines = list(cells_of)
     lines = []
     subject = None
     for name, threads, claim in scenarios:
@@ -44,7 +43,7 @@ def table(scenarios, results):
             lines += ["", "### " + subject, ""]
             lines.append("| scenario | claim | threads | " + " | ".join(engines) + " |")
             lines.append("| --- | --- | --- |" + " --- |" * len(engines))
-        cells = [cell(results[engine].get(name)) for engine in engines]
+        cells = [cells_of[engine].get(name, "-") for engine in engines]
         lines.append("| %s | %s | %d | %s |" % (name, claim, threads, " | ".join(cells)))
     return "\n".join(lines[1:])
 
@@ -55,6 +54,19 @@ def split(readme):
     if not found or not found_end:
         sys.exit("index.py: the README needs the lines '%s' and '%s'" % (BEGIN, END))
     return before, inside, after
+
+
+def cells_in(inside):
+    """{engine: {scenario: cell}} as the table has them."""
+    cells_of = {}
+    for line in inside.split("\n"):
+        fields = [field.strip() for field in line.strip("| ").split(" | ")]
+        if fields[0] == "scenario":
+            engines = fields[3:]
+        elif re.match(r"\| \S+/\S+ \|", line):
+            for engine, text in zip(engines, fields[3:]):
+                cells_of.setdefault(engine, {})[fields[0]] = text
+    return cells_of
 
 
 def check(scenarios, inside):
@@ -85,13 +97,13 @@ def main():
     if options.check:
         check(scenarios, inside)
         return
-    results = {}
+    cells_of = cells_in(inside)
     for path in options.results:
         with open(path) as file:
             for result in json.load(file):
-                results.setdefault(result["engine"], {})[result["scenario"]] = result
+                cells_of.setdefault(result["engine"], {})[result["scenario"]] = cell(result)
     with open(options.readme, "w") as file:
-        file.write(before + BEGIN + "\n\n" + table(scenarios, results) + "\n\n" + END + after)
+        file.write(before + BEGIN + "\n\n" + table(scenarios, cells_of) + "\n\n" + END + after)
 
 
 if __name__ == "__main__":

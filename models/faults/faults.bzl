@@ -80,6 +80,21 @@ FAULTS = {
         "violated .lost wake-up.",
     ),
     # Orders of atomics, one step weaker each.
+    "get_relaxed": _fault(
+        "pte_ops.cc",
+        "shootdown/hat_getpfnum_against_new_mapping",
+        "violated .assertion.",
+    ),
+    "kpme_link_relaxed": _fault(
+        "kpm_mapping_on_demand.cc",
+        "segmap/kpm_pageunload_against_reuse_for_another_page",
+        "violated .data race.",
+    ),
+    "kpme_unlink_relaxed": _fault(
+        "kpm_mapping_on_demand.cc",
+        "segmap/kpm_pageunload_against_reuse_for_another_page",
+        "violated .data race.",
+    ),
     "inval_acq_rel": _fault(
         "pte_invalidation_shootdown.cc",
         "shootdown/unload_against_hat_switch_shootdown",

@@ -306,6 +306,31 @@ class NewMappingAgainstAccess : public HatModel {
   htable_t* const table_ = table(new_hat(), 0);
 };
 
+// The same without hardware: as a copy or a dump does it, by frame number.
+class FrameLookupAgainstNewMapping : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "shootdown/hat_getpfnum_against_new_mapping";
+  static constexpr const char* kClaim =
+      "who looks up the frame of a mapping sees what was written to it before";
+
+  FrameLookupAgainstNewMapping() : HatModel(two_levels()) {}
+  void thread(int index) {
+    Atomic<x86pte_t>& word = sys.machine.mem().word(page_->p_pagenum, 0);
+    if (index == 0) {
+      word.store(7, std::memory_order_relaxed);
+      map(table_, 0, page_);
+    } else if (hat_getpfnum(sys, table_->ht_hat(), 0) != PFN_INVALID) {
+      HAT_ASSERT(word.load(std::memory_order_relaxed) == 7,
+                 "the page was mapped before it was filled");
+    }
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  htable_t* const table_ = table(new_hat(), 0);
+};
+
 // --- kernel mappings
 
 // A page in the kernel's part, which every CPU may use at any time.
@@ -416,13 +441,14 @@ class HmentStealAgainstAccess : public HatModel {
 std::vector<AnyScenario> shootdown_scenarios() {
   constexpr auto kA = InvalidationDesign::kCaptured;
   constexpr auto kC = InvalidationDesign::kShootdown;
-  return scenario_list<
-      UnloadAgainstAccess<kA>, UnloadAgainstAccess<kC>, UnloadAgainstSwitch<kA>,
-      UnloadAgainstSwitch<kC>, UnloadAgainstLeaving<kA>, UnloadAgainstLeaving<kC>,
-      TwoInitiators<kA>, TwoInitiators<kC>, TableAgainstWalk<kA>, TableAgainstWalk<kC>,
-      SharedUnloadAgainstSharer<kA>, SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
-      NewTableAgainstWalk, NewMappingAgainstAccess, KernelUnloadAgainstAccess,
-      KernelUnloadAgainstIdling, TwoUnloadsAgainstIdling, HmentStealAgainstAccess>();
+  return scenario_list<UnloadAgainstAccess<kA>, UnloadAgainstAccess<kC>, UnloadAgainstSwitch<kA>,
+                       UnloadAgainstSwitch<kC>, UnloadAgainstLeaving<kA>, UnloadAgainstLeaving<kC>,
+                       TwoInitiators<kA>, TwoInitiators<kC>, TableAgainstWalk<kA>,
+                       TableAgainstWalk<kC>, SharedUnloadAgainstSharer<kA>,
+                       SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
+                       NewTableAgainstWalk, NewMappingAgainstAccess, FrameLookupAgainstNewMapping,
+                       KernelUnloadAgainstAccess, KernelUnloadAgainstIdling,
+                       TwoUnloadsAgainstIdling, HmentStealAgainstAccess>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

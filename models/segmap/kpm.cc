@@ -8,7 +8,8 @@ namespace {
 
 class KpmModel : public SegmapModel {
  protected:
-  explicit KpmModel(uint32_t slots = 2) : SegmapModel({.slots = slots, .kpm = true}) {}
+  explicit KpmModel(uint32_t slots = 2, uint32_t mlists = 1)
+      : SegmapModel({.slots = slots, .kpm = true, .mlists = mlists}) {}
 
   void pageunload() {
     page_t* const pp = lock_page(0, SE_EXCL);
@@ -28,6 +29,23 @@ class PageunloadAgainstRecycle : public KpmModel {
   void thread(int index) {
     if (index == 0) {
       put(get(1));
+    } else {
+      pageunload();
+    }
+  }
+};
+
+// As above, but the slot goes on to another page, whose list is under another mlist.
+class PageunloadAgainstReuse : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_pageunload_against_reuse_for_another_page";
+  static constexpr const char* kClaim = "the slot joins the new page's list after it left the old";
+
+  PageunloadAgainstReuse() : KpmModel(1, /*mlists=*/2) { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      put(get(1, S_READ, SM_FAULT));
     } else {
       pageunload();
     }
@@ -132,8 +150,8 @@ class KpmInvalUnloadsTheSlot : public KpmModel {
 }  // namespace
 
 std::vector<AnyScenario> segmap_kpm_scenarios() {
-  return scenario_list<PageunloadAgainstRecycle, PageunloadAgainstGetmap, TwoKpmGetmaps,
-                       KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot>();
+  return scenario_list<PageunloadAgainstRecycle, PageunloadAgainstReuse, PageunloadAgainstGetmap,
+                       TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

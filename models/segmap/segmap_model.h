@@ -35,6 +35,7 @@ struct SegmapShape {
   uint32_t lists = 1;
   uint32_t pages_per_slot = 1;
   bool kpm = false;
+  uint32_t mlists = 1;
   WaitingDesign waiting = WaitingDesign::kCounted;
   uint32_t vnode_flag = 0;
   uint32_t ncpus = 2;
