@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstdlib>
 
+#include "explorer/part.h"
+
 namespace explorer {
 
 Dpor::Dpor(int max_steps, int fixed)
@@ -22,14 +24,14 @@ int Dpor::pick(Engine& engine) {
   Node& node = nodes_[index];
   while (node.todo != 0) {
     const Label& planned = tree_.node(node.todo).label;
-    if (engine.enabled(engine.thread(planned.thread))) return planned.thread;
+    if (engine.may_go(engine.thread(planned.thread))) return planned.thread;
     // A yield that was planned earlier than it can be made; everything else can be.
     if (planned.op != Op::kYield) std::abort();
     uint32_t child = tree_.pop(node.todo);
     tree_.clear(child);
     if (node.todo == 0) return kCut;
   }
-  const uint8_t enabled = engine.enabled_mask();
+  const uint8_t enabled = engine.go_mask();
   if (enabled == 0) return kNobody;
   const int running = engine.running();
   if (index > 0 && (enabled >> running & 1) != 0 && !asleep(engine, running, node, index)) {
@@ -56,6 +58,7 @@ uint16_t Dpor::pick_choice(Engine& engine, uint64_t allowed) {
 }
 
 void Dpor::made(Engine& engine, int index) {
+  if (index < known_) return;  // after load(), the engine makes the whole plan anew
   Node& node = nodes_[index];
   Node& next = nodes_[index + 1];
   const Label& label = engine.event(index).label;
@@ -73,7 +76,13 @@ void Dpor::made(Engine& engine, int index) {
   }
 }
 
-bool Dpor::next(const Engine& engine) {
+bool Dpor::next(const Engine& engine, End end) {
+  // One that the strategy cut short leads to nothing new.
+  if (end != End::kCutShort || engine.out_of_turn()) analyse(engine);
+  return move_on(engine);
+}
+
+bool Dpor::move_on(const Engine& engine) {
   for (int i = engine.steps() - 1; i >= 0; --i) {
     Node& node = nodes_[i];
     const Label& label = engine.event(i).label;
@@ -110,6 +119,37 @@ double Dpor::progress() const {
     done += share * nodes_[i].explored;
   }
   return done;
+}
+
+void Dpor::save(Writer& to) const {
+  save_plan(to, plan_);
+  to.put(has_choices_);
+  for (int i = 0; i <= known_; ++i) {
+    const Node& node = nodes_[i];
+    to.put(node.sleep);
+    to.put(node.explored);
+    to.put(node.recheck);
+    tree_.save(to, node.todo);
+    if (!has_choices_) continue;
+    for (const uint64_t choices : slept_choices_[i]) to.put(choices);
+  }
+}
+
+void Dpor::load(Reader& from) {
+  plan_ = load_plan(from);
+  if (plan_.size() + 2 > nodes_.size()) plan_.clear();
+  known_ = static_cast<int>(plan_.size());
+  has_choices_ = from.get<bool>();
+  for (Choices& choices : slept_choices_) choices.fill(~uint64_t{0});
+  for (int i = 0; i <= known_; ++i) {
+    Node& node = nodes_[i];
+    node.sleep = from.get<uint8_t>();
+    node.explored = from.get<uint8_t>();
+    node.recheck = from.get<bool>();
+    node.todo = tree_.load(from);
+    if (!has_choices_) continue;
+    for (uint64_t& choices : slept_choices_[i]) choices = from.get<uint64_t>();
+  }
 }
 
 // ---- races
@@ -179,9 +219,9 @@ void Dpor::analyse(const Engine& engine) {
     if (e.label.op == Op::kYield) last_yield = i;
   }
   const Kind kind = engine.finding().kind;
-  if (kind == Kind::kNone) return;
-  const bool failed =
-      kind != Kind::kDeadlock && kind != Kind::kLostWakeup && kind != Kind::kLivelock;
+  if (kind == Kind::kNone && !engine.out_of_turn()) return;
+  const bool failed = kind != Kind::kNone && kind != Kind::kDeadlock && kind != Kind::kLostWakeup &&
+                      kind != Kind::kLivelock;
   for (int i = 0; i < engine.threads(); ++i) {
     const Engine::Thread& t = engine.thread(i);
     if (t.status != Engine::Status::kReady || (failed && i == engine.finding().thread)) continue;
@@ -246,10 +286,18 @@ void Dpor::races_of(const Engine& engine, const Late& late, int last_yield) {
   if (last_yield >= 0 && late.label.op != Op::kYield) candidates_.push_back(last_yield);
   std::sort(candidates_.begin(), candidates_.end(), std::greater<int>());
   // From the latest to the earliest: what happens before a later one is no race of its own.
-  for (const int early : candidates_) {
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    const int early = candidates_[i];
     const Event& e = engine.event(early);
     if (e.before(known)) continue;
-    if (can_come_first(engine, late, early)) reverse(engine, late, early);
+    if (can_come_first(engine, late, early) && !reverse(engine, late, early) &&
+        late.label.op == Op::kTryLock) {
+      // It is not its turn to succeed there. It could still come earlier, and fail.
+      collect(engine, late, late.label.object, e.previous, true);
+      std::sort(candidates_.begin() + static_cast<std::ptrdiff_t>(i) + 1, candidates_.end(),
+                std::greater<int>());
+      continue;
+    }
     known.join(e.clock);
   }
 }
@@ -281,8 +329,32 @@ bool Dpor::can_come_first(const Engine& engine, const Late& late, int early) con
   return false;
 }
 
+// Whether the late step would take another thread's turn if the sequence came in place of the early
+// step.
+bool Dpor::out_of_turn(const Engine& engine, const Label& late, int early) const {
+  if (engine.part() == nullptr || !takes_turn(late, Event::kDone)) return false;
+  for (const Limit& limit : engine.part()->limits) {
+    if (limit.object != late.object) continue;
+    size_t taken = 0;
+    bool held = false;
+    const auto count = [&](const Event& e) {
+      if (e.label.object != limit.object) return;
+      if (e.label.op == Op::kUnlock || e.label.op == Op::kWait) held = false;
+      if (!takes_turn(e.label, e.outcome)) return;
+      held = true;
+      ++taken;
+    };
+    for (int i = 0; i < early; ++i) count(engine.event(i));
+    for (const Sequence::Step& step : sequence_.steps()) count(*step.event);
+    if (late.op == Op::kTryLock && held) continue;  // fails, and so takes none
+    if (taken < limit.turns.size() && (limit.turns[taken] >> late.thread & 1) == 0) return true;
+  }
+  return false;
+}
+
 // Plans the late step, and all that the early one does not happen before, instead of the early one.
-void Dpor::reverse(const Engine& engine, const Late& late, int early) {
+// False if it is not the late step's turn there.
+bool Dpor::reverse(const Engine& engine, const Late& late, int early) {
   const Event& e = engine.event(early);
   sequence_.clear();
   for (int i = early + 1; i < engine.steps(); ++i) {
@@ -310,8 +382,10 @@ void Dpor::reverse(const Engine& engine, const Late& late, int early) {
     label.choice = static_cast<uint16_t>(sleepers != 0 ? std::countr_zero(sleepers)
                                                        : static_cast<int>(kMaxThreads));
   }
+  if (out_of_turn(engine, label, early)) return false;
   sequence_.add_last(label, late.base);
   plan(engine, early, sequence_, late.index);
+  return true;
 }
 
 // Every other choice of a step excludes what happens after the one that was made.

@@ -21,10 +21,11 @@
 
 #include "explorer/engine.h"
 #include "explorer/wakeup_tree.h"
+#include "explorer/walk.h"
 
 namespace explorer {
 
-class Dpor : public Strategy {
+class Dpor : public Walk {
  public:
   // Executions differ from step `fixed` on: the plan of the first one has the steps before.
   explicit Dpor(int max_steps, int fixed = 0);
@@ -33,17 +34,17 @@ class Dpor : public Strategy {
   uint16_t pick_choice(Engine& engine, uint64_t allowed) override;
   void made(Engine& engine, int index) override;
 
-  // Plans the executions that the one just ended gives rise to. Not for one that was cut short.
-  void analyse(const Engine& engine);
+  // Plans the executions that the one just ended gives rise to, and moves on.
+  bool next(const Engine& engine, End end) override;
+  const std::vector<Decision>& plan() const override { return plan_; }
+  // All of the plan.
+  int known() const override { return known_; }
 
-  // Moves on to the next planned execution: false if there is none.
-  bool next(const Engine& engine);
-  // Its beginning, all of which is known from the execution before.
-  const std::vector<Decision>& plan() const { return plan_; }
-
-  // The share of the search that is done, 0 to 1, if what is not yet planned is like what is.
-  double progress() const;
-  uint64_t peak_tree() const { return tree_.peak(); }
+  // If what is not yet planned is like what is.
+  double progress() const override;
+  void save(Writer& to) const override;
+  void load(Reader& from) override;
+  uint64_t peak_tree() const override { return tree_.peak(); }
 
  private:
   struct Node {
@@ -65,6 +66,9 @@ class Dpor : public Strategy {
     int previous2;
   };
 
+  void analyse(const Engine& engine);
+  bool move_on(const Engine& engine);
+  bool out_of_turn(const Engine& engine, const Label& late, int early) const;
   bool asleep(const Engine& engine, int thread, const Node& node, int index) const;
   void races_of(const Engine& engine, const Late& late, int last_yield);
   void collect(const Engine& engine, const Late& late, uint32_t object, int from, bool writes);
@@ -72,7 +76,7 @@ class Dpor : public Strategy {
   void rw_races(const Engine& engine, const Late& late);
   bool rw_reversal(const Engine& engine, const Late& late, int early);
   bool can_come_first(const Engine& engine, const Late& late, int early) const;
-  void reverse(const Engine& engine, const Late& late, int early);
+  bool reverse(const Engine& engine, const Late& late, int early);
   void other_choices(const Engine& engine, int index);
   void plan(const Engine& engine, int at, Sequence& sequence, int late);
   enum class Covered : uint8_t { kNo, kHere, kAlways };

@@ -7,6 +7,7 @@
 
 #include "explorer/crash.h"
 #include "explorer/lock_order.h"
+#include "explorer/part.h"
 #include "explorer/recorder.h"
 #include "explorer/sync.h"
 
@@ -124,6 +125,8 @@ void Engine::begin_execution() {
   last_yield_ = -1;
   yield_clock_ = Clock{};
   end_ = End::kComplete;
+  turns_taken_.fill(0);
+  out_of_turn_ = false;
   if (found()) finding_ = Finding{};
   for (int i = 0; i < thread_count_; ++i) {
     Thread& t = threads_[i];
@@ -191,7 +194,7 @@ std::string Engine::leak_message() const {
 int Engine::next_thread() {
   if (depth_ < planned_) {
     const Thread& t = threads_[plan_[depth_].thread];
-    if (t.status != Status::kReady || !enabled(t)) {
+    if (t.status != Status::kReady || !may_go(t)) {
       finding_ = Finding{Kind::kNondeterminism,
                          "step " + std::to_string(depth_) + " cannot be repeated: thread " +
                              std::to_string(t.id) + " is not ready for it",
@@ -206,7 +209,14 @@ int Engine::next_thread() {
   }
   const int next = strategy_->pick(*this);
   if (next == Strategy::kCut) end_ = End::kCutShort;
-  if (next == Strategy::kNobody) nobody_can_go_on();
+  if (next == Strategy::kNobody) {
+    if (part_ != nullptr && enabled_mask() != 0) {
+      end_ = End::kCutShort;
+      out_of_turn_ = true;
+    } else {
+      nobody_can_go_on();
+    }
+  }
   return next;
 }
 
@@ -248,6 +258,37 @@ uint8_t Engine::enabled_mask() const {
     if (enabled(threads_[i])) mask |= static_cast<uint8_t>(1 << i);
   }
   return mask;
+}
+
+uint8_t Engine::go_mask() const {
+  uint8_t mask = enabled_mask();
+  if (part_ == nullptr) return mask;
+  for (int i = 0; i < thread_count_; ++i) {
+    if ((mask >> i & 1) != 0 && !in_turn(threads_[i])) mask &= static_cast<uint8_t>(~(1 << i));
+  }
+  return mask;
+}
+
+bool Engine::in_turn(const Thread& t) const {
+  if (part_ == nullptr) return true;
+  const Label& label = t.wanted.label;
+  for (size_t i = 0; i < part_->limits.size(); ++i) {
+    const Limit& limit = part_->limits[i];
+    if (limit.object != label.object || turns_taken_[i] >= limit.turns.size()) continue;
+    const bool free =
+        label.op == Op::kTryLock && static_cast<const Mutex*>(t.wanted.target)->owner_ < 0;
+    if (!takes_turn(label, free ? Event::kDone : Event::kFailed)) continue;
+    if ((limit.turns[turns_taken_[i]] >> t.id & 1) == 0) return false;
+  }
+  return true;
+}
+
+bool Engine::belongs() const {
+  if (part_ == nullptr) return true;
+  for (size_t i = 0; i < part_->limits.size(); ++i) {
+    if (!part_->limits[i].ends_here(turns_taken_[i])) return false;
+  }
+  return true;
 }
 
 bool Engine::enabled(const Thread& t) const {
@@ -345,6 +386,11 @@ Event& Engine::made(const Label& label, uint8_t outcome, Object* object, Object*
       object2->all = object2->writes = e.clock;
     } else {
       object2->all.join(e.clock);
+    }
+  }
+  if (part_ != nullptr && takes_turn(label, outcome)) {
+    for (size_t i = 0; i < part_->limits.size(); ++i) {
+      if (part_->limits[i].object == label.object) ++turns_taken_[i];
     }
   }
   t.passed_yield = false;

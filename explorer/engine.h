@@ -35,6 +35,10 @@ class CondVar;
 class Object;
 class Cell;
 class LockOrder;
+struct Part;
+
+// Objects that a part of a search can limit: each costs a comparison per step.
+inline constexpr size_t kMaxLimits = 3;
 
 // A scenario. All three run in the arena; what they share is built by set_up().
 class Program {
@@ -152,6 +156,9 @@ class Engine {
   // Whether the thread can make the step it wants.
   bool enabled(const Thread& thread) const;
   uint8_t enabled_mask() const;
+  // Of these, the threads that need not wait for their turn (part.h).
+  bool may_go(const Thread& thread) const { return enabled(thread) && in_turn(thread); }
+  uint8_t go_mask() const;
   bool has_yields() const { return last_yield_ >= 0; }
   int last_yield() const { return last_yield_; }
   // The local states of threads matter (somebody spins) and did not before: begin anew.
@@ -160,10 +167,19 @@ class Engine {
     watch_states_ = true;
     wants_restart_ = false;
   }
+  bool watches_states() const { return watch_states_; }
   // The choices that the thread's step has, as bits.
   uint64_t choices(const Thread& thread) const;
   void set_recorder(Recorder* recorder) { recorder_ = recorder; }
   Recorder* recorder() const { return recorder_; }
+  // Executions from now on are those of the part. It must outlive them.
+  void set_part(const Part* part) { part_ = part; }
+  const Part* part() const { return part_; }
+  // The execution was left because nobody could go on but threads whose turn it was not.
+  bool out_of_turn() const { return out_of_turn_; }
+  // Whether the execution belongs to the part, and not to one that it has all its turns in
+  // common with.
+  bool belongs() const;
   LockOrder& lock_order() { return *lock_order_; }
 
   // ---- for the types in sync.h; all but the first run in a scenario's code ----
@@ -223,6 +239,7 @@ class Engine {
   void note_state(Thread& thread, uintptr_t stack);
   void settle_yield(Wanted& wanted);
   void yield_step(const Site& site);
+  bool in_turn(const Thread& thread) const;
   bool yield_enabled(const Thread& thread) const;
   bool retry_enabled(const Thread& thread) const;
 
@@ -260,6 +277,9 @@ class Engine {
   int planned_ = 0;
   Strategy* strategy_ = nullptr;
   Recorder* recorder_ = nullptr;
+  const Part* part_ = nullptr;
+  std::array<uint16_t, kMaxLimits> turns_taken_{};
+  bool out_of_turn_ = false;
   bool alone_ = true;
   bool starting_ = false;
   bool in_set_up_ = false;

@@ -1,57 +1,56 @@
 #include "explorer/search.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "explorer/checkpoint.h"
 #include "explorer/dpor.h"
 #include "explorer/lock_order.h"
+#include "explorer/part_search.h"
 #include "explorer/recorder.h"
 #include "explorer/schedule.h"
+#include "explorer/search_state.h"
 #include "explorer/strategies.h"
+#include "explorer/workers.h"
 
 namespace explorer {
 namespace {
 
 using Clock_ = std::chrono::steady_clock;
 
-constexpr uint64_t kExecutionsBetweenLooks = 1024;
+constexpr uint64_t kExecutionsBetweenLooks = 64;
+constexpr std::chrono::milliseconds kBetweenTellings{100};
 constexpr uint64_t kRandomExecutions = 10'000;
+// Parts differ in size: several for each process, and more for each shard, which cannot take over
+// another's.
+constexpr size_t kPartsPerJob = 8;
+constexpr size_t kPartsPerShard = 16;
+
+const char* name_of(Method method) {
+  constexpr const char* kNames[] = {"dpor", "full", "bound", "pct", "random", "replay"};
+  return kNames[static_cast<int>(method)];
+}
 
 class Search {
  public:
   Search(Program& program, const Options& options)
-      : options_(options), engine_(program, bounded(options.engine)) {}
+      : program_(program), options_(options), engine_(program, bounded(options.engine)) {}
 
   Result run() {
     engine_.set_recorder(options_.recorder);
-    if (!engine_.set_up()) {
-      violated();
+    Result result;
+    if (options_.method == Method::kReplay) {
+      result = replay();
     } else {
-      switch (options_.method) {
-        case Method::kDpor:
-          dpor();
-          break;
-        case Method::kFull:
-          exhaustive(-1);
-          break;
-        case Method::kBound:
-          for (int i = 0; i <= options_.preemptions && exhaustive(i); ++i) {
-          }
-          break;
-        case Method::kPct:
-          pct();
-          break;
-        case Method::kRandom:
-          random();
-          break;
-        case Method::kReplay:
-          replay();
-          break;
-      }
+      const std::string error = search();
+      result = conclude();
+      result.usage = error;
     }
-    conclude();
-    return std::move(result_);
+    result.seconds += seconds();
+    return result;
   }
 
  private:
@@ -60,187 +59,313 @@ class Search {
     return options;
   }
 
+  bool random() const {
+    return options_.method == Method::kPct || options_.method == Method::kRandom;
+  }
   double seconds() const { return std::chrono::duration<double>(Clock_::now() - start_).count(); }
 
-  void violated() {
-    if (result_.findings++ > 0) return;
-    result_.finding = engine_.finding();
-    result_.schedule = encode(schedule_of(engine_));
+  void stopped_by(const std::string& what) {
+    if (bounded_by_.empty()) bounded_by_ = what;
   }
 
-  // One execution. False if the search is over.
-  bool run_one(Strategy& strategy, const std::vector<Decision>& plan, int known) {
-    const End end = engine_.run(strategy, plan, known);
-    if (engine_.wants_restart()) return true;
-    if (options_.observer) options_.observer(engine_, end);
-    const int steps = engine_.steps();
-    result_.events += static_cast<uint64_t>(steps);
-    result_.longest = std::max(result_.longest, steps);
-    switch (end) {
-      case End::kComplete:
-        ++result_.executions;
-        break;
-      case End::kCutShort:
-        ++result_.cut_short;
-        break;
-      case End::kTooLong:
-        ++result_.too_long;
-        break;
+  // ---- the state and its file
+
+  Fields about() const {
+    const auto text = [](int64_t number) { return std::to_string(number); };
+    Fields fields{{"scenario", program_.name()},
+                  {"search", name_of(options_.method)},
+                  {"bound on steps", text(engine_.options().max_steps)},
+                  {"number of spurious wake-ups", text(engine_.options().spurious_wakeups)},
+                  {"check of lock orders", engine_.options().check_lock_order ? "on" : "off"},
+                  {"check for leaks", engine_.options().check_leaks ? "on" : "off"},
+                  {"shard", text(options_.shard) + " of " + text(options_.shards)}};
+    if (options_.method == Method::kBound) {
+      fields.emplace_back("bound on preemptions", text(options_.preemptions));
     }
-    if (engine_.found()) {
-      violated();
-      if (!options_.keep_going || engine_.finding().kind == Kind::kNondeterminism) return false;
+    if (options_.method == Method::kPct) fields.emplace_back("depth", text(options_.depth));
+    if (random()) fields.emplace_back("seed", std::to_string(options_.seed));
+    fields.emplace_back("program (a digest of its file)", program_fingerprint());
+    return fields;
+  }
+
+  std::string save() {
+    if (options_.checkpoint.empty()) return "";
+    state_.watch_states = engine_.watches_states();
+    state_.edges = engine_.lock_order().edges();
+    const double before = state_.done.seconds;
+    state_.done.seconds += seconds();
+    const std::string error = write_checkpoint(options_.checkpoint, about(), state_.save());
+    state_.done.seconds = before;
+    return error;
+  }
+
+  std::string resume() {
+    std::string text;
+    std::string error = read_checkpoint(options_.resume, about(), &text);
+    if (error.empty() && !state_.load(text)) {
+      error = "the checkpoint " + options_.resume + " is of another version of this program";
+    }
+    if (!error.empty()) return error;
+    if (state_.watch_states) engine_.watch_states();
+    for (const LockOrder::Edge& edge : state_.edges) {
+      engine_.lock_order().add(edge.held, edge.taken, edge.thread, edge.site);
+    }
+    return "";
+  }
+
+  // Divides the search into parts and keeps those of this shard.
+  void divide() {
+    state_ = SearchState{};
+    const size_t shards = static_cast<size_t>(options_.shards);
+    const size_t wanted = shards > 1          ? shards * kPartsPerShard
+                          : options_.jobs > 1 ? static_cast<size_t>(options_.jobs) * kPartsPerJob
+                                              : 1;
+    std::vector<Task> tasks(random() ? wanted : 1);
+    int steps = 1;
+    if (wanted > 1 || options_.method == Method::kPct) {
+      const Turns turns = probe(&steps);
+      if (!random()) {
+        tasks.clear();
+        for (Part& part : parts_of(turns, engine_.threads(), wanted)) {
+          tasks.push_back(Task{std::move(part), {}, 1});
+        }
+      }
+    }
+    state_.of_all = tasks.size();
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      if (i % shards != static_cast<size_t>(options_.shard)) continue;
+      if (random()) tasks[i].slice = Slice{i, tasks.size(), ~uint64_t{0}};
+      tasks[i].steps = steps;
+      state_.items.push_back(SearchState::Item{std::move(tasks[i]), false, "", 0});
+    }
+  }
+
+  // One execution, the same in every process, to see what there is to divide.
+  Turns probe(int* steps) {
+    Turns turns;
+    for (;;) {
+      Exhaustive first(engine_.options().max_steps, 0);
+      engine_.set_recorder(nullptr);
+      engine_.run(first, {}, 0);
+      engine_.set_recorder(options_.recorder);
+      if (!engine_.wants_restart()) break;
+      engine_.watch_states();
+    }
+    for (int i = 0; i < engine_.steps(); ++i) {
+      const Event& event = engine_.event(i);
+      if (takes_turn(event.label, event.outcome)) ++turns[event.label.object][event.label.thread];
+    }
+    *steps = engine_.steps();
+    return turns;
+  }
+
+  // ---- searching
+
+  // Empty, or what is wrong with the checkpoint.
+  std::string search() {
+    if (!options_.resume.empty()) {
+      const std::string error = resume();
+      if (!error.empty()) return error;
+    }
+    if (!options_.checkpoint.empty() && options_.checkpoint != options_.resume &&
+        ::access(options_.checkpoint.c_str(), F_OK) == 0) {
+      return "the checkpoint " + options_.checkpoint +
+             " exists already: go on from it with --resume, or choose another file";
+    }
+    if (!engine_.set_up()) {
+      violated_in_set_up();
+      return "";
+    }
+    if (options_.resume.empty()) divide();
+    set_ends();
+    std::string error = save();  // what cannot be written later shows now
+    if (!error.empty()) return error;
+    while (!(options_.jobs > 1 ? with_workers() : alone())) {
+      engine_.watch_states();
+      if (options_.recorder != nullptr) options_.recorder->restarted();
+      if (options_.restarted) options_.restarted();
+      divide();
+      set_ends();
+    }
+    return save();
+  }
+
+  void violated_in_set_up() {
+    state_.items.clear();
+    state_.done.findings = 1;
+    state_.done.finding = engine_.finding();
+  }
+
+  // Where random searches end.
+  void set_ends() {
+    if (!random()) return;
+    limit_ = options_.executions > 0     ? options_.executions
+             : options_.time.count() > 0 ? ~uint64_t{0}
+                                         : kRandomExecutions;
+    for (SearchState::Item& item : state_.items) item.task.slice.end = limit_;
+  }
+
+  // False if the search must begin anew.
+  bool alone() {
+    last_save_ = last_told_ = Clock_::now();
+    for (SearchState::Item& item : state_.items) {
+      if (item.done) continue;
+      PartSearch part(engine_, options_, item.task);
+      if (!item.saved.empty() && !part.load(item.saved)) std::abort();
+      item.saved.clear();
+      const Result before = state_.total();
+      uint64_t executions = 0;
+      part.run([&] {
+        ++executions;
+        if (!random() && options_.executions > 0 &&
+            before.executions + part.result().executions >= options_.executions) {
+          stopped_by(std::to_string(options_.executions) + " executions");
+          return false;
+        }
+        if (executions % kExecutionsBetweenLooks != 0 && part.result().longest <= 200) return true;
+        return look(item, part, before);
+      });
+      switch (part.status()) {
+        case PartSearch::Status::kRestart:
+          return false;
+        case PartSearch::Status::kOpen:
+          item.saved = part.save();
+          item.progress = part.progress();
+          return true;
+        case PartSearch::Status::kViolated:
+        case PartSearch::Status::kFinished:
+          item.done = true;
+          state_.bound_met = state_.bound_met || part.bound_met();
+          add_result(state_.done, part.result());
+          if (part.status() == PartSearch::Status::kViolated) return true;
+      }
     }
     return true;
   }
 
-  void restart() {
-    if (options_.recorder != nullptr) options_.recorder->restarted();
-    engine_.watch_states();
-    result_ = Result{};
-    if (options_.restarted) options_.restarted();
-  }
-
-  // Looks at the bounds between two executions; `share` estimates what is done.
-  template <class F>
-  bool may_go_on(F share) {
-    const uint64_t all = result_.executions + result_.cut_short + result_.too_long;
-    if (limit_ > 0 && result_.executions >= limit_) {
-      stopped_by(std::to_string(limit_) + " executions");
-      return false;
-    }
-    const bool look = all % kExecutionsBetweenLooks == 0;
-    if (options_.time.count() > 0 && (look || result_.longest > 200) &&
-        Clock_::now() - start_ >= options_.time) {
+  // Between two executions, now and then.
+  bool look(SearchState::Item& item, PartSearch& part, const Result& before) {
+    const auto now = Clock_::now();
+    if (options_.time.count() > 0 && now - start_ >= options_.time) {
       stopped_by(std::to_string(options_.time.count()) + " ms");
       return false;
     }
-    if (look && options_.progress &&
-        !options_.progress(
-            Progress{result_.executions, result_.cut_short, result_.events, seconds(), share()})) {
+    if (!options_.checkpoint.empty() && now - last_save_ >= options_.checkpoint_every) {
+      last_save_ = now;
+      item.saved = part.save();
+      item.progress = part.progress();
+      save();
+      item.saved.clear();
+    }
+    if (!options_.progress || now - last_told_ < kBetweenTellings) return true;
+    last_told_ = now;
+    item.progress = part.progress();
+    Result total = before;
+    add_result(total, part.result());
+    return tell(total, state_.progress());
+  }
+
+  bool tell(const Result& total, double share) {
+    if (options_.progress && !options_.progress(Progress{total.executions, total.cut_short,
+                                                         total.events, seconds(), share})) {
       stopped_by("interruption");
       return false;
     }
     return true;
   }
 
-  void stopped_by(const std::string& what) {
-    if (result_.bounded_by.empty()) result_.bounded_by = what;
-  }
-
-  void dpor() {
-    auto strategy = std::make_unique<Dpor>(engine_.options().max_steps);
-    const auto share = [&] { return strategy->progress(); };
-    limit_ = options_.executions;
-    int known = 0;
-    for (;;) {
-      const uint64_t cut = result_.cut_short;
-      if (!run_one(*strategy, strategy->plan(), known)) break;
-      if (engine_.wants_restart()) {
-        restart();
-        strategy = std::make_unique<Dpor>(engine_.options().max_steps);
-        known = 0;
-        continue;
+  // The same with processes.
+  bool with_workers() {
+    Workers workers(engine_, options_, state_);
+    const auto may_go_on = [this](const Result& total, double share) {
+      if (!random() && options_.executions > 0 && total.executions >= options_.executions) {
+        stopped_by(std::to_string(options_.executions) + " executions");
+        return false;
       }
-      if (result_.cut_short == cut) strategy->analyse(engine_);
-      if (!strategy->next(engine_)) {
-        finished_ = true;
-        break;
+      if (options_.time.count() > 0 && Clock_::now() - start_ >= options_.time) {
+        stopped_by(std::to_string(options_.time.count()) + " ms");
+        return false;
       }
-      known = static_cast<int>(strategy->plan().size());
-      if (!may_go_on(share)) break;
-    }
-    result_.peak_tree = strategy->peak_tree();
+      return tell(total, share);
+    };
+    return workers.run(may_go_on, [this] { save(); }) != Workers::Outcome::kRestart;
   }
 
-  // True if a higher bound would find more.
-  bool exhaustive(int preemptions) {
-    auto strategy = std::make_unique<Exhaustive>(engine_.options().max_steps, preemptions);
-    const auto share = [&] { return strategy->progress(); };
-    limit_ = options_.executions;
-    int known = 0;
-    for (;;) {
-      if (!run_one(*strategy, strategy->plan(), known)) return false;
-      if (engine_.wants_restart()) {
-        restart();
-        strategy = std::make_unique<Exhaustive>(engine_.options().max_steps, preemptions);
-        known = 0;
-        continue;
-      }
-      if (!strategy->next(engine_)) break;
-      known = strategy->known();
-      if (!may_go_on(share)) return false;
-    }
-    finished_ = !strategy->bound_met();
-    if (strategy->bound_met() && preemptions == options_.preemptions) {
-      stopped_by(std::to_string(preemptions) + " preemptions");
-    }
-    return strategy->bound_met();
-  }
-
-  void random() {
-    RandomWalk strategy(options_.seed);
-    sample(strategy, [] {});
-  }
-
-  void pct() {
-    Pct strategy(options_.seed, options_.depth);
-    sample(strategy, [&] { strategy.begin(engine_.threads(), result_.longest); });
-  }
-
-  template <class F>
-  void sample(Strategy& strategy, F begin) {
-    limit_ = options_.executions > 0 ? options_.executions : kRandomExecutions;
-    do {
-      begin();
-      if (!run_one(strategy, {}, 0)) return;
-      if (engine_.wants_restart()) restart();
-    } while (may_go_on(
-        [&] { return static_cast<double>(result_.executions) / static_cast<double>(limit_); }));
-  }
-
-  void replay() {
+  Result replay() {
+    Result result;
     std::string error;
     const auto schedule = decode(options_.replay, engine_.threads(), &error);
     if (!schedule) {
-      result_.findings = 1;
-      result_.finding = Finding{Kind::kInternalError, "not a schedule: " + error, Site{}, 0};
-      return;
+      result.findings = 1;
+      result.verdict = Verdict::kViolated;
+      result.finding = Finding{Kind::kInternalError, "not a schedule: " + error, Site{}, 0};
+      return result;
     }
-    // What the schedule leaves open: whoever ran last goes on.
-    Exhaustive rest(engine_.options().max_steps, 0);
-    if (run_one(rest, *schedule, 0) && engine_.wants_restart()) {
-      restart();
-      run_one(rest, *schedule, 0);
+    result.bounded_by = "replay of one execution";
+    if (engine_.set_up()) {
+      // What the schedule leaves open: whoever ran last goes on.
+      Exhaustive rest(engine_.options().max_steps, 0);
+      engine_.run(rest, *schedule, 0);
+      if (engine_.wants_restart()) {
+        engine_.watch_states();
+        if (options_.recorder != nullptr) options_.recorder->restarted();
+        engine_.run(rest, *schedule, 0);
+      }
+      if (options_.observer) options_.observer(engine_, End::kComplete);
     }
-    stopped_by("replay of one execution");
+    result.executions = 1;
+    result.longest = engine_.steps();
+    result.events = static_cast<uint64_t>(engine_.steps());
+    if (engine_.found()) {
+      result.findings = 1;
+      result.verdict = Verdict::kViolated;
+      result.finding = engine_.finding();
+      result.schedule = encode(schedule_of(engine_));
+    }
+    return result;
   }
 
-  void conclude() {
-    result_.seconds = seconds();
-    if (result_.findings == 0 && options_.engine.check_lock_order &&
-        options_.method != Method::kReplay) {
+  Result conclude() {
+    Result result = state_.total();
+    if (result.findings == 0 && options_.engine.check_lock_order) {
       const std::string cycle = engine_.lock_order().cycle();
       if (!cycle.empty()) {
-        result_.findings = 1;
-        result_.finding = Finding{Kind::kCircularLocking, cycle, Site{}, 0};
+        result.findings = 1;
+        result.finding = Finding{Kind::kCircularLocking, cycle, Site{}, 0};
       }
     }
-    if (result_.findings > 0) {
-      result_.verdict = Verdict::kViolated;
-    } else if (result_.too_long > 0) {
+    const bool done = std::all_of(state_.items.begin(), state_.items.end(),
+                                  [](const SearchState::Item& item) { return item.done; });
+    if (result.findings > 0) {
+      result.verdict = Verdict::kViolated;
+    } else if (result.too_long > 0) {
       stopped_by(std::to_string(engine_.options().max_steps) + " steps in an execution");
-    } else if (finished_) {
-      result_.verdict = Verdict::kExhausted;
+    } else if (done && random()) {
+      stopped_by(std::to_string(limit_) + " executions");
+    } else if (done && state_.bound_met) {
+      stopped_by(std::to_string(options_.preemptions) + " preemptions");
+    } else if (done) {
+      result.verdict = Verdict::kExhausted;
     }
+    result.bounded_by = bounded_by_;
+    if (options_.shards > 1) {
+      result.covered = "shard " + std::to_string(options_.shard + 1) + " of " +
+                       std::to_string(options_.shards) + ": " +
+                       std::to_string(state_.items.size()) + " of " +
+                       std::to_string(state_.of_all) + " parts";
+    }
+    return result;
   }
 
+  Program& program_;
   const Options& options_;
   Engine engine_;
-  Result result_;
-  uint64_t limit_ = 0;
-  bool finished_ = false;
+  SearchState state_;
+  std::string bounded_by_;
+  uint64_t limit_ = 0;  // of a random search
   const Clock_::time_point start_ = Clock_::now();
+  Clock_::time_point last_save_ = start_;
+  Clock_::time_point last_told_ = start_;
 };
 
 }  // namespace

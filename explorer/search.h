@@ -49,9 +49,20 @@ struct Options {
   bool keep_going = false;            // count findings instead of stopping at the first
   EngineOptions engine;
   Recorder* recorder = nullptr;  // is told everything; for replays
-  // Called every 1024 executions; the search ends when it returns false.
+  // Processes that share the work, forked from this one.
+  int jobs = 1;
+  // This is part `shard` of `shards` of the search: together they are the whole, and no execution
+  // is in two of them.
+  int shard = 0;
+  int shards = 1;
+  // A file to keep the state of the search in: written that often, and when a bound ends it.
+  std::string checkpoint;
+  std::chrono::milliseconds checkpoint_every{60'000};
+  std::string resume;  // such a file: go on from there
+  // Called now and then between executions; the search ends when it returns false.
   std::function<bool(const Progress&)> progress;
-  // Called after each execution, cut-short ones included.
+  // Called after each execution that belongs to this search, and after those that were left early.
+  // Not with several jobs: those are other processes.
   std::function<void(const Engine&, End)> observer;
   // Called when the search begins anew, which it does at most once: the first thread that spins
   // makes it keep track of local states. What was told before does not count.
@@ -70,9 +81,11 @@ struct Result {
   uint64_t cut_short = 0;   // that were left because they led to nothing new
   uint64_t too_long = 0;    // that reached the bound on steps
   uint64_t events = 0;
-  int longest = 0;  // events in an execution
-  double seconds = 0;
+  int longest = 0;         // events in an execution
+  double seconds = 0;      // of all runs, if a checkpoint was resumed
   uint64_t peak_tree = 0;  // kDpor: nodes of wakeup trees at a time, at most
+  std::string covered;     // what a shard is of the whole; empty if it is all
+  std::string usage;       // why nothing was searched, or what became of the checkpoint
 };
 
 Result search(Program& program, const Options& options);

@@ -59,7 +59,7 @@ class FollowTurns : public Strategy {
     } else if (engine.steps() > 0 && can(engine.running())) {
       next = engine.running();
     }
-    if (would_preempt(engine, enabled) && next != engine.running()) ++preemptions_;
+    if (would_preempt(engine) && next != engine.running()) ++preemptions_;
     return next;
   }
 
@@ -183,7 +183,7 @@ class Shrinker {
         complete = false;
         return false;
       }
-      if (!strategy->next(engine_)) return false;
+      if (!strategy->next(engine_, end)) return false;
       known = strategy->known();
     }
   }
@@ -212,7 +212,7 @@ class Shrinker {
           engine_.watch_states();
           return soon_succeeds(length);
         }
-        if (!strategy.next(engine_)) break;
+        if (!strategy.next(engine_, end)) break;
         known = strategy.known();
       }
     }
@@ -232,9 +232,8 @@ class Shrinker {
         return outcome(length);
       }
       too_long = too_long || end == End::kTooLong;
-      if (end != End::kCutShort) strategy.analyse(engine_);
-      if (!strategy.next(engine_)) return too_long ? Outcome::kUnknown : Outcome::kFails;
-      known = static_cast<int>(strategy.plan().size());
+      if (!strategy.next(engine_, end)) return too_long ? Outcome::kUnknown : Outcome::kFails;
+      known = strategy.known();
     }
     return Outcome::kUnknown;
   }

@@ -113,6 +113,46 @@ uint32_t WakeupTree::pop(uint32_t& root) {
   return child;
 }
 
+void WakeupTree::save(Writer& to, uint32_t root) const {
+  uint64_t roots = 0;
+  for (uint32_t at = root; at != 0; at = nodes_[at].next) ++roots;
+  to.put(roots);
+  for (uint32_t at = root; at != 0; at = nodes_[at].next) {
+    const Label& label = nodes_[at].label;
+    to.put(label.object);
+    to.put(label.object2);
+    to.put(label.thread);
+    to.put(label.op);
+    to.put(label.access);
+    to.put(label.choice);
+    save(to, nodes_[at].child);
+  }
+}
+
+uint32_t WakeupTree::load(Reader& from) {
+  uint32_t root = 0;
+  uint32_t last = 0;
+  for (size_t roots = from.count(); roots > 0; --roots) {
+    Label label;
+    label.object = from.get<uint32_t>();
+    label.object2 = from.get<uint32_t>();
+    label.thread = from.get<uint8_t>();
+    label.op = from.get<Op>();
+    label.access = from.get<uint8_t>();
+    label.choice = from.get<uint16_t>();
+    const uint32_t at = make(label);
+    const uint32_t child = load(from);
+    nodes_[at].child = child;
+    if (last == 0) {
+      root = at;
+    } else {
+      nodes_[last].next = at;
+    }
+    last = at;
+  }
+  return root;
+}
+
 void WakeupTree::clear(uint32_t& root) {
   while (root != 0) {
     uint32_t child = pop(root);

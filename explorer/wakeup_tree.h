@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "explorer/checkpoint.h"
 #include "explorer/clock.h"
 #include "explorer/event.h"
 
@@ -71,6 +72,9 @@ class WakeupTree {
   // Removes the first root; returns its children.
   uint32_t pop(uint32_t& root);
   void clear(uint32_t& root);
+
+  void save(Writer& to, uint32_t root) const;
+  uint32_t load(Reader& from);
 
   uint64_t size() const { return used_; }
   uint64_t peak() const { return peak_; }

@@ -111,20 +111,45 @@ class Progress {
   bool operator()(const SearchProgress& progress) {
     const auto now = std::chrono::steady_clock::now();
     if (terminal_ && now - last_ >= std::chrono::milliseconds(200)) {
+      if (!shown_) first_ = progress;
       last_ = now;
       shown_ = true;
-      absl::FPrintF(stderr, "\r\033[K%s: %d executions", name_, progress.executions);
-      if (progress.estimated != 0) absl::FPrintF(stderr, " of about %d", progress.estimated);
-      std::fflush(stderr);
+      show(progress, std::chrono::duration<double>(now - start_).count());
     }
     return !interrupted();
   }
 
  private:
+  // "name: 1,200 executions, 30 k/s, about 5% of 24,000, 8 min left". A resumed search has done a
+  // part before.
+  void show(const SearchProgress& now, double seconds) const {
+    std::string line = absl::StrFormat("%s: %d executions", name_, now.executions);
+    const double done = static_cast<double>(now.executions - first_.executions);
+    if (done > 0) absl::StrAppendFormat(&line, ", %.0f/s", done / seconds);
+    if (now.share > 0 && now.share < 1) {
+      absl::StrAppendFormat(&line, ", %.2g%% of about %d", now.share * 100, now.estimated);
+      if (now.share > first_.share) {
+        const double left = seconds * (1 - now.share) / (now.share - first_.share);
+        absl::StrAppendFormat(&line, ", about %s left", rough(left));
+      }
+    }
+    absl::FPrintF(stderr, "\r\033[K%s", line);
+    std::fflush(stderr);
+  }
+
+  static std::string rough(double seconds) {
+    if (seconds < 100) return absl::StrFormat("%.0f s", seconds);
+    if (seconds < 100 * 60) return absl::StrFormat("%.0f min", seconds / 60);
+    if (seconds < 100 * 3600) return absl::StrFormat("%.0f hours", seconds / 3600);
+    return absl::StrFormat("%.3g days", seconds / 86400);
+  }
+
   const char* const name_;
   const bool terminal_;
   bool shown_ = false;
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+  SearchProgress first_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point last_ = start_;
 };
 
 // Where the page of a violation goes; empty for nowhere.
@@ -160,13 +185,24 @@ Result run(const RunnerOptions& options, const AnyScenario& scenario, const std:
   return result;
 }
 
+// What a search took, as far as the engine counts it.
+std::string counts(const Report& report) {
+  if (report.events == 0) return "";
+  return absl::StrFormat(", %d cut short, %d events, longest %d", report.cut_short, report.events,
+                         report.longest);
+}
+
 void print(const Result& result, const RunnerOptions& options, const std::string& program) {
   const Report& report = result.report;
+  const bool random = result.search == Search::kRandom || result.search == Search::kPct;
   absl::PrintF(
-      "%s: %s, %d executions, --search=%s%s, %.2f s\n", result.scenario.name, verdict_line(report),
-      report.iterations, std::string(name_of(result.search)),
-      result.search == Search::kRandom ? absl::StrCat(" --seed=", options.options.seed) : "",
-      result.seconds);
+      "%s: %s, %d executions%s, --search=%s%s, %.2f s%s\n", result.scenario.name,
+      verdict_line(report), report.iterations, counts(report), std::string(name_of(result.search)),
+      random ? absl::StrCat(" --seed=", options.options.seed) : "", result.seconds,
+      result.seconds > 0.1
+          ? absl::StrFormat(" (%.0f/s)", static_cast<double>(report.iterations) / result.seconds)
+          : "");
+  if (!report.covered.empty()) absl::PrintF("  covered: %s\n", report.covered);
   const Expectation& expected = result.scenario.expected;
   const bool replay = result.search == Search::kReplay;
   if (report.verdict == Verdict::kViolated &&
@@ -196,6 +232,10 @@ nlohmann::json to_json(const Result& result) {
           {"search", std::string(name_of(result.search))},
           {"verdict", verdict_line(report)},
           {"executions", report.iterations},
+          {"cut_short", report.cut_short},
+          {"events", report.events},
+          {"longest", report.longest},
+          {"covered", report.covered},
           {"seconds", result.seconds},
           {"message", report.message},
           {"replay", report.replay},
@@ -234,11 +274,15 @@ int run_all(const RunnerOptions& options, const std::vector<AnyScenario>& scenar
   std::string page;
   for (const AnyScenario& scenario : scenarios) {
     const Result result = run(options, scenario, program);
+    if (!result.report.usage.empty() && result.report.iterations == 0) {
+      return usage_error(program, result.report.usage);
+    }
     print(result, options, program);
     if (page.empty() && (!options.html.empty() || result.code == kExitViolated)) {
       page = result.report.page;
     }
     results.push_back(to_json(result));
+    if (!result.report.usage.empty()) return usage_error(program, result.report.usage);
     code = worse(result.code, code);
     const bool bad = result.code == kExitViolated || result.code == kExitInternal;
     if (interrupted() || (bad && !options.keep_going)) break;
@@ -274,6 +318,9 @@ int main_with(const std::string& program, const std::vector<std::string>& args) 
   }
   if (options->search == Search::kReplay && scenarios->size() != 1) {
     return usage_error(program, "--replay needs the --scenario it belongs to");
+  }
+  if (!options->options.checkpoint.empty() && scenarios->size() != 1) {
+    return usage_error(program, "a checkpoint is of one search: expected one --scenario");
   }
   return run_all(*options, *scenarios, program);
 }

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -36,6 +37,11 @@ ABSL_FLAG(absl::Duration, time, absl::ZeroDuration(),
 ABSL_FLAG(uint64_t, seed, 1, "of a random search");
 ABSL_FLAG(uint64_t, max_steps, 0, "longest execution; a longer one is a livelock; 0: usual limit");
 ABSL_FLAG(std::string, replay, "", "one execution: the text that a violation printed, or @FILE");
+ABSL_FLAG(int32_t, jobs, 1, "processes that share a search");
+ABSL_FLAG(std::string, checkpoint, "",
+          "keep the state of a search in this file: at an interrupt, at a bound, now and then");
+ABSL_FLAG(absl::Duration, checkpoint_every, absl::Minutes(1), "how often that is written");
+ABSL_FLAG(std::string, resume, "", "go on from such a file, and keep the state there");
 ABSL_FLAG(bool, list, false, "print the scenarios and searches, run nothing");
 ABSL_FLAG(bool, keep_going, false, "go on with the next scenario after a violation");
 ABSL_FLAG(std::string, json, "", "file for the results as JSON; - is standard output");
@@ -48,10 +54,13 @@ ABSL_FLAG(bool, test, false,
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
+constexpr int kMostJobs = 256;
+
 const std::vector<std::string>& flag_names() {
   static const std::vector<std::string> names = {
-      "scenario", "search", "preemptions", "executions", "time", "seed", "max_steps",
-      "replay",   "list",   "keep_going",  "json",       "html", "test"};
+      "scenario",  "search",     "preemptions", "executions", "time",   "seed",
+      "max_steps", "replay",     "jobs",        "checkpoint", "resume", "checkpoint_every",
+      "list",      "keep_going", "json",        "html",       "test"};
   return names;
 }
 
@@ -184,6 +193,53 @@ absl::Status can_write_page(const std::string& path) {
   return absl::OkStatus();
 }
 
+// What divides a search among processes and machines, and keeps its state.
+absl::Status long_search_flags(SearchOptions* o) {
+  o->jobs = absl::GetFlag(FLAGS_jobs);
+  o->checkpoint = from_here(absl::GetFlag(FLAGS_checkpoint));
+  o->resume = from_here(absl::GetFlag(FLAGS_resume));
+  o->checkpoint_every = absl::ToChronoMilliseconds(absl::GetFlag(FLAGS_checkpoint_every));
+  if (o->jobs < 1 || o->jobs > kMostJobs) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--jobs: expected a number of processes, 1 to %d", kMostJobs));
+  }
+  if (o->checkpoint_every <= std::chrono::milliseconds(0)) {
+    return absl::InvalidArgumentError("--checkpoint_every: expected a duration like 60s, over 0");
+  }
+  if (!o->checkpoint.empty() && !o->resume.empty() && o->checkpoint != o->resume) {
+    return absl::InvalidArgumentError(
+        "--resume keeps the state in its own file; expected no other --checkpoint with it");
+  }
+  if (!o->resume.empty()) o->checkpoint = o->resume;
+  if (!kLongSearches && (o->jobs > 1 || !o->checkpoint.empty())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the engine ", kEngineName,
+                     " has no --jobs, --checkpoint and --resume; nearest: the engine explorer"));
+  }
+  return absl::OkStatus();
+}
+
+// Bazel's protocol for tests that run in several shards.
+absl::Status shards_from_bazel(SearchOptions* o) {
+  const char* const total = ::getenv("TEST_TOTAL_SHARDS");
+  const char* const index = ::getenv("TEST_SHARD_INDEX");
+  if (total == nullptr || index == nullptr) return absl::OkStatus();
+  if (!absl::SimpleAtoi(total, &o->shards) || !absl::SimpleAtoi(index, &o->shard) ||
+      o->shards < 1 || o->shard < 0 || o->shard >= o->shards) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("TEST_TOTAL_SHARDS=", total, " and TEST_SHARD_INDEX=", index,
+                     ": expected a number of shards, and one from 0 to that less one"));
+  }
+  if (const char* const file = ::getenv("TEST_SHARD_STATUS_FILE")) {
+    // Its being there says that the protocol is understood.
+    if (!std::ofstream(file, std::ios::app)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("TEST_SHARD_STATUS_FILE: cannot write ", file));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<RunnerOptions> from_flags() {
   RunnerOptions o;
   o.scenario = absl::GetFlag(FLAGS_scenario);
@@ -200,8 +256,11 @@ absl::StatusOr<RunnerOptions> from_flags() {
   if (o.options.time < std::chrono::milliseconds(0)) {
     return absl::InvalidArgumentError("--time: expected a duration like 60s, 0 or more");
   }
+  absl::Status status = long_search_flags(&o.options);
+  if (status.ok()) status = shards_from_bazel(&o.options);
+  if (!status.ok()) return status;
   if (!o.html.empty()) {
-    const absl::Status status = can_write_page(o.html);
+    status = can_write_page(o.html);
     if (!status.ok()) return status;
   }
   const std::string search = absl::GetFlag(FLAGS_search);

@@ -45,6 +45,7 @@ constexpr std::optional<Search> search_named(std::string_view text) {
 struct SearchProgress {
   uint64_t executions = 0;
   uint64_t estimated = 0;  // of the whole search, 0 if unknown
+  double share = 0;        // what is done of it, 0 to 1, 0 if unknown
 };
 
 struct SearchOptions {
@@ -61,6 +62,13 @@ struct SearchOptions {
   bool simplify = true;
   bool page = false;
   std::string again;  // on the page: the command that replays a schedule, without the schedule
+  // Engines with kLongSearches:
+  int jobs = 1;            // processes
+  int shard = 0;           // which part of the search this is,
+  int shards = 1;          // of how many
+  std::string checkpoint;  // file that keeps what is done, written this often and at the end:
+  std::chrono::milliseconds checkpoint_every{60'000};
+  std::string resume;  // such a file, to go on from
   // For tests of the engines: no learning which objects are shared, every operation is a place
   // where another thread may go on.
   bool every_point = false;

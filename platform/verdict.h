@@ -129,7 +129,12 @@ struct Report {
   int preemptions = -1;
   bool fewest = false;
   int steps = 0;
-  std::string page;  // the violation as HTML, if asked for and the engine has kPages
+  std::string page;        // the violation as HTML, if asked for and the engine has kPages
+  uint64_t cut_short = 0;  // executions left because they led to nothing new
+  uint64_t events = 0;     // steps of all executions; 0 if the engine does not count them
+  uint64_t longest = 0;    // steps of the longest one
+  std::string covered;     // which part of the search this was; empty if it was the whole
+  std::string usage;       // the options ask for what cannot be done: nothing was run
 };
 
 // "exhausted", "bounded (by 1000 iterations)" or "violated (deadlock)".
@@ -146,6 +151,7 @@ inline std::string verdict_line(const Report& report) {
 }
 
 inline ExitCode exit_code(const Report& report) {
+  if (!report.usage.empty()) return kExitUsage;
   switch (report.verdict) {
     case Verdict::kExhausted:
       return kExitClean;

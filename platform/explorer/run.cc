@@ -59,12 +59,19 @@ explorer::Options options_of(const AnyScenario& scenario, const SearchOptions& o
   out.depth = options.depth;
   out.seed = options.seed;
   out.replay = options.replay;
+  out.jobs = options.jobs;
+  out.shard = options.shard;
+  out.shards = options.shards;
+  out.checkpoint = options.checkpoint;
+  out.checkpoint_every = options.checkpoint_every;
+  out.resume = options.resume;
   const uint64_t steps = options.max_steps != 0 ? options.max_steps : scenario.bounds.max_steps;
   if (steps != 0) out.engine.max_steps = static_cast<int>(std::min<uint64_t>(steps, 1'000'000));
   if (options.progress) {
     out.progress = [&options](const explorer::Progress& progress) {
       SearchProgress told;
       told.executions = progress.executions;
+      told.share = progress.share;
       if (progress.share > 0) {
         told.estimated =
             static_cast<uint64_t>(static_cast<double>(progress.executions) / progress.share);
@@ -104,6 +111,11 @@ Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
   Report report;
   report.iterations = result.executions;
   report.seconds = result.seconds;
+  report.cut_short = result.cut_short;
+  report.events = result.events;
+  report.longest = static_cast<uint64_t>(result.longest);
+  report.covered = result.covered;
+  report.usage = result.usage;
   switch (result.verdict) {
     case explorer::Verdict::kExhausted:
       report.verdict = Verdict::kExhausted;

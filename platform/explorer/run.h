@@ -37,6 +37,8 @@ inline constexpr const char* kEngineName = "explorer";
 constexpr bool offers(Search) { return true; }
 inline constexpr Search kDefaultSearch = Search::kDpor;
 inline constexpr bool kPages = true;
+// A search can be interrupted and resumed, and divided among processes and machines.
+inline constexpr bool kLongSearches = true;
 
 // Every execution of the scenario under the search; the report of the first violation if there is
 // one. `iterations` counts executions that ran to their end.

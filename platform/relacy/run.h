@@ -44,7 +44,8 @@ inline constexpr const char* kEngineName = "relacy";
 // replay  what a violation printed
 constexpr bool offers(Search search) { return search != Search::kPct; }
 inline constexpr Search kDefaultSearch = Search::kDpor;
-inline constexpr bool kPages = false;  // no violation as HTML
+inline constexpr bool kPages = false;         // no violation as HTML
+inline constexpr bool kLongSearches = false;  // no checkpoints, no division among processes
 
 // Every execution of the scenario under the search; the report of the first violation if there is
 // one. A violation is replayed at once for its report; one that does not happen again is reported

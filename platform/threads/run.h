@@ -78,7 +78,8 @@ Report run_isolated(const AnyScenario& scenario, const RunOptions& options = {})
 
 inline constexpr const char* kEngineName = kObserved ? "observed" : "threads";
 inline constexpr Search kDefaultSearch = Search::kRandom;
-inline constexpr bool kPages = false;  // no violation as HTML
+inline constexpr bool kPages = false;         // no violation as HTML
+inline constexpr bool kLongSearches = false;  // no checkpoints, no division among processes
 constexpr bool offers(Search search) { return search == Search::kRandom; }
 
 // What the scenario runner calls on every engine: here, run_isolated with the options that mean

@@ -1,0 +1,165 @@
+// The parts of a search: together the whole, no two with a trace in common, whoever runs them.
+//
+// PROGRAMS random programs from SEED on; both can be set in the environment.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+#include <string>
+
+#include "explorer/random_program.h"
+#include "explorer/search.h"
+#include "explorer/trace.h"
+
+#ifndef HATCHECK_PROGRAMS
+#define HATCHECK_PROGRAMS 300
+#endif
+
+namespace explorer {
+namespace {
+
+struct Found {
+  std::map<TraceDigest, int> traces;
+  bool ends_early = false;  // some execution ended before its threads did
+  uint64_t executions = 0;
+  uint64_t cut_short = 0;
+  uint64_t too_long = 0;
+  uint64_t parts = 0;  // with executions
+  Verdict verdict = Verdict::kExhausted;
+  std::string violation;
+};
+
+Options options_for(const RandomProgram& program, Method method) {
+  Options options;
+  options.method = method;
+  options.keep_going = true;
+  options.engine.spurious_wakeups = program.spurious_wakeups();
+  options.engine.max_steps = 400;
+  options.engine.check_lock_order = false;
+  return options;
+}
+
+// How far the other threads have come when such a finding ends an execution, is not the trace's.
+bool ends_early(const Engine& engine) {
+  if (!engine.found()) return false;
+  const Kind kind = engine.finding().kind;
+  if (kind == Kind::kLostWakeup || kind == Kind::kLivelock) return false;
+  return kind != Kind::kDeadlock || engine.enabled_mask() != 0;
+}
+
+void explore(RandomProgram& program, const Options& asked, Found& found) {
+  Options options = asked;
+  Found part;
+  // A program that polls for what never comes has no end.
+  bool polls = false;
+  options.progress = [&polls](const Progress&) { return !polls; };
+  options.observer = [&](const Engine& engine, End end) {
+    polls = polls || end == End::kTooLong;
+    if (end != End::kComplete) return;
+    if (ends_early(engine)) {
+      part.ends_early = true;
+    } else {
+      ++part.traces[trace_of(engine)];
+    }
+  };
+  options.restarted = [&] { part = Found{}; };
+  const Result result = search(program, options);
+  for (const auto& [trace, times] : part.traces) found.traces[trace] += times;
+  found.ends_early = found.ends_early || part.ends_early;
+  found.executions += result.executions;
+  found.cut_short += result.cut_short;
+  found.too_long += result.too_long;
+  if (result.executions > 0) ++found.parts;
+  if (result.verdict == Verdict::kViolated) {
+    found.verdict = Verdict::kViolated;
+    found.violation = result.schedule + ": " + result.finding.message;
+  }
+}
+
+int number_from_environment(const char* name, int otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+struct Sums {
+  uint64_t traces = 0;
+  uint64_t cut_short = 0;
+  uint64_t divided = 0;
+};
+
+// True if shards find what the whole search finds, and each trace once.
+bool compare(uint64_t seed, Method method, int shards, Sums& sums) {
+  RandomProgramOptions random;
+  random.seed = seed;
+  random.interleavings = 3'000;
+  random.spins = seed % 3 == 0;
+  random.yields = seed % 4 == 0;
+  random.plain = seed % 5 == 0;
+  RandomProgram program(random);
+  Options options = options_for(program, method);
+  Found whole;
+  explore(program, options, whole);
+  if (whole.too_long > 0) return true;
+  Found parts;
+  options.shards = shards;
+  for (options.shard = 0; options.shard < shards; ++options.shard) {
+    explore(program, options, parts);
+  }
+  EXPECT_EQ(whole.verdict, parts.verdict);
+  if (!whole.ends_early) {
+    if (method == Method::kBound) {
+      // Lower bounds are searched first, in a part only as far as it meets them: how often an
+      // execution comes differs.
+      for (auto* traces : {&whole.traces, &parts.traces}) {
+        for (auto& [trace, times] : *traces) times = 1;
+      }
+    } else {
+      EXPECT_EQ(whole.executions, parts.executions);
+    }
+    EXPECT_EQ(whole.traces, parts.traces);
+    if (whole.cut_short == 0 && method == Method::kDpor) {
+      for (const auto& [trace, times] : parts.traces) {
+        EXPECT_EQ(times, 1) << "a trace is in two parts";
+      }
+    }
+  }
+  sums.traces += whole.traces.size();
+  sums.cut_short += parts.cut_short;
+  if (parts.parts > 1) ++sums.divided;
+  if (!testing::Test::HasFailure()) return true;
+  ADD_FAILURE() << "seed " << seed << ": whole " << whole.traces.size() << " traces, "
+                << whole.executions << " executions; parts " << parts.traces.size() << " and "
+                << parts.executions << "; violations: whole " << whole.violation << "; parts "
+                << parts.violation << "\n"
+                << program.text();
+  return false;
+}
+
+void compare_programs(Method method, int shards, int divisor) {
+  const int first = number_from_environment("SEED", 1);
+  const int programs = number_from_environment("PROGRAMS", HATCHECK_PROGRAMS) / divisor;
+  Sums sums;
+  for (int i = 0; i < programs; ++i) {
+    if (!compare(static_cast<uint64_t>(first + i), method, shards, sums)) break;
+  }
+  std::printf("%d programs, %llu in several parts, %llu traces, %llu executions cut short\n",
+              programs, static_cast<unsigned long long>(sums.divided),
+              static_cast<unsigned long long>(sums.traces),
+              static_cast<unsigned long long>(sums.cut_short));
+  EXPECT_GT(sums.divided, static_cast<uint64_t>(programs) / 4) << "hardly anything was divided";
+}
+
+TEST(Division, ShardsOfTheReducedSearchFindEveryTraceOnce) {
+  compare_programs(Method::kDpor, 3, 1);
+}
+
+TEST(Division, ShardsOfTheFullSearchFindEveryInterleavingOnce) {
+  compare_programs(Method::kFull, 2, 10);
+}
+
+TEST(Division, ShardsOfABoundedSearchFindTheSameExecutions) {
+  compare_programs(Method::kBound, 2, 4);
+}
+
+}  // namespace
+}  // namespace explorer
