@@ -200,12 +200,37 @@ class StealAlongAnExit : public HatModel {
   const std::array<hat_t*, 2> hats_ = {new_hat(), new_hat()};
 };
 
+// A new address space joins the list of hats while another one leaves it.
+class CreationAgainstExit : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/creation_of_an_address_space_against_exit";
+  static constexpr const char* kClaim = "the list of hats has the new one, and not the old one";
+  static constexpr Bounds kBounds = kBounded;
+
+  CreationAgainstExit() : HatModel(two_levels()) {}
+  void thread(int index) {
+    if (index == 0) {
+      fresh_ = new_hat();
+    } else {
+      exit_space(old_);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(sys.kas_hat()->hat_next() == fresh_ && fresh_->hat_next() == nullptr);
+  }
+
+ private:
+  hat_t* const old_ = new_hat();
+  hat_t* fresh_ = nullptr;
+};
+
 }  // namespace
 
 std::vector<AnyScenario> exit_scenarios() {
   return scenario_list<PageunloadAgainstExit, HmentStealAgainstExit, StealAgainstExit,
                        ReapAgainstExit, ShareAgainstSteal, ShareAndExitAgainstSteal, TwoExits,
-                       StealAlongAnExit>();
+                       StealAlongAnExit, CreationAgainstExit>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

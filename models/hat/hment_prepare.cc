@@ -247,28 +247,31 @@ class TwoPagesOneMlist : public HatModel {
 };
 
 // Two pages with different mlists whose hments fall into one bucket: there only the hash_lock keeps
-// the threads apart.
-template <IndexDesign kIndex>
+// the threads apart. With several buckets it has to be the lock of this one.
+template <IndexDesign kIndex, uint32_t kBuckets>
 class TwoRecordsOneBucket : public HatModel {
  public:
   static constexpr int kThreads = 2;
-  static constexpr const char* kName = kIndex == IndexDesign::kChain
-                                           ? "hment/two_records_in_one_bucket_chain"
-                                           : "hment/two_records_in_one_bucket_avl";
+  static constexpr const char* kName =
+      kIndex == IndexDesign::kChain
+          ? (kBuckets == 1 ? "hment/two_records_in_one_bucket_chain"
+                           : "hment/two_records_in_one_of_two_buckets_chain")
+          : (kBuckets == 1 ? "hment/two_records_in_one_bucket_avl"
+                           : "hment/two_records_in_one_of_two_buckets_avl");
   static constexpr const char* kClaim = "insertion and removal share a bucket under its lock";
 
   TwoRecordsOneBucket() : HatModel(with_index()) {
     map(one_, 0, a_);
-    map(two_, 0, a_);
+    map(two_, 1 - same_bucket_, a_);
     map(one_, 1, b_);
-    map(two_, 1, b_);
+    map(two_, same_bucket_, b_);
     unmap(one_, 0);
   }
   void thread(int index) {
     if (index == 0) {
       map(one_, 0, a_);
     } else {
-      unmap(two_, 1);
+      unmap(two_, same_bucket_);
     }
   }
   void check() override { HAT_ASSERT(records(a_) == 2 && records(b_) == 1); }
@@ -277,6 +280,7 @@ class TwoRecordsOneBucket : public HatModel {
   static SystemConfig with_index() {
     SystemConfig config = two_levels();
     config.index = kIndex;
+    config.hment_num_hash = config.hash_num_lock = kBuckets;
     return config;
   }
 
@@ -284,6 +288,9 @@ class TwoRecordsOneBucket : public HatModel {
   page_t* const b_ = new_page();
   htable_t* const one_ = table(new_hat(), 0);
   htable_t* const two_ = table(new_hat(), 0);
+  // The entry of two_ whose records fall into the bucket of entry 0 of one_.
+  const uint32_t same_bucket_ =
+      sys.hment_index->bucket_of(two_, 1) == sys.hment_index->bucket_of(one_, 0) ? 1 : 0;
 };
 
 // Thread 0 has cleared the PTE of the old page and not yet removed its record when thread 1 maps
@@ -354,8 +361,9 @@ std::vector<AnyScenario> hment_prepare_scenarios() {
       TwoFirstMappings, ThreeFirstMappings, TwoPromotions, PromotionAgainstUnmap,
       PromotionAgainstReplacement, RefaultEmbedded, RefaultListed, RefaultEmbeddedAgainstUnmap,
       RefaultListedAgainstUnmap, ListedPageLosesItsLast, SameMappingTwiceAndAnother,
-      TwoPagesOneMlist, TwoRecordsOneBucket<IndexDesign::kChain>,
-      TwoRecordsOneBucket<IndexDesign::kAvl>, OldAndNewAtOneEntry<IndexDesign::kChain>,
+      TwoPagesOneMlist, TwoRecordsOneBucket<IndexDesign::kChain, 1>,
+      TwoRecordsOneBucket<IndexDesign::kAvl, 1>, TwoRecordsOneBucket<IndexDesign::kChain, 2>,
+      TwoRecordsOneBucket<IndexDesign::kAvl, 2>, OldAndNewAtOneEntry<IndexDesign::kChain>,
       OldAndNewAtOneEntry<IndexDesign::kAvl>, CountDuringPromotion>();
 }
 

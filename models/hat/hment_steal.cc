@@ -55,6 +55,8 @@ class StealAgainstLocking : public Victims {
 
   void thread(int index) {
     if (index == 0) {
+      // The other mapping, and then this one, if it may.
+      steal_hment();
       steal_hment();
     } else {
       load(one, 0, victim, kReadWrite, HAT_LOAD_LOCK);

@@ -169,13 +169,69 @@ class Recursion : public HatModel {
   const std::array<hat_t*, 2> hats_ = {new_hat(), new_hat()};
 };
 
+// All frames but `kLeft` are in use.
+class LittleMemory : public HatModel {
+ protected:
+  explicit LittleMemory(int64_t left) : HatModel(two_levels()) {
+    while (freemem(sys.vm) > left) new_page();
+  }
+  // A page of its own for each thread, or nullptr.
+  page_t* create(uint64_t index, uint32_t flags) {
+    page_t* ring = page_create_va(sys.vm, &other_file_, index * pagesize(), pagesize(), flags);
+    if (ring == nullptr) return nullptr;
+    page_t* const pp = ring;
+    page_sub(&ring, pp);
+    page_io_unlock(sys.vm, pp);
+    return pp;
+  }
+
+ private:
+  vnode_t other_file_{"other", 3, 0, nullptr};
+};
+
+class AllocationAgainstFree : public LittleMemory {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/allocation_against_a_free";
+  static constexpr const char* kClaim = "who waits for memory is woken by a page that is freed";
+
+  AllocationAgainstFree() : LittleMemory(/*left=*/1), last_(new_doomed_page()) {}
+  void thread(int index) {
+    if (index == 0) {
+      page_destroy(sys.vm, create(0, PG_EXCL | PG_WAIT), 0);
+    } else {
+      page_destroy(sys.vm, last_, 0);
+    }
+  }
+
+ private:
+  page_t* const last_;
+};
+
+class TwoAllocationsOfTheLastPage : public LittleMemory {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/two_allocations_of_the_last_page";
+  static constexpr const char* kClaim = "one gets it, the other is told that there is none";
+
+  TwoAllocationsOfTheLastPage() : LittleMemory(/*left=*/1) {}
+  void thread(int index) { got_[index] = create(static_cast<uint64_t>(index), PG_EXCL); }
+  void check() override {
+    HAT_ASSERT((got_[0]() == nullptr) != (got_[1]() == nullptr));
+    page_destroy(sys.vm, got_[0]() != nullptr ? got_[0]() : got_[1](), 0);
+  }
+
+ private:
+  std::array<Guarded<page_t*>, 2> got_;
+};
+
 }  // namespace
 
 std::vector<AnyScenario> memory_scenarios() {
-  return scenario_list<FrameAgainstReader, FrameAgainstReaderAndClaimant,
-                       NestedLoads<ReserveDesign::kThread>, NestedLoads<ReserveDesign::kDepth>,
-                       TwoOwners, Recursion<ReserveDesign::kThread>,
-                       Recursion<ReserveDesign::kDepth>>();
+  return scenario_list<
+      FrameAgainstReader, FrameAgainstReaderAndClaimant, NestedLoads<ReserveDesign::kThread>,
+      NestedLoads<ReserveDesign::kDepth>, TwoOwners, Recursion<ReserveDesign::kThread>,
+      Recursion<ReserveDesign::kDepth>, AllocationAgainstFree, TwoAllocationsOfTheLastPage>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -107,6 +107,17 @@ class ProtectAgainstWrite : public Writer<kVariant> {
   bool faults_afterwards() const override { return true; }
 };
 
+// CPU 1 reads, which caches the entry anew if it was flushed too early, and then writes.
+class ProtectAgainstReadAndWrite : public ProtectAgainstWrite<ModVariant::kBlindDirty> {
+ public:
+  static constexpr const char* kName = "refmod/chgprot_against_read_and_write";
+
+  void thread(int index) {
+    if (index == 1) read(0);
+    Writer::thread(index);
+  }
+};
+
 // The page's vnode keeps its modified pages apart: clearing P_MOD makes the next write fault.
 template <ModVariant kVariant>
 class ClearModAgainstWrite : public Writer<kVariant> {
@@ -120,6 +131,27 @@ class ClearModAgainstWrite : public Writer<kVariant> {
   }
   void software() override { hat_page_clrattr(this->sys, this->page, P_MOD); }
   bool faults_afterwards() const override { return true; }
+};
+
+// Two writes: one that may come while the software is at it, and one that may come afterwards.
+class ProtectAgainstTwoWrites : public ProtectAgainstWrite<ModVariant::kBlindDirty> {
+ public:
+  static constexpr const char* kName = "refmod/chgprot_against_two_writes_blind";
+
+  void thread(int index) {
+    if (index == 1) write(0, 6);
+    Writer::thread(index);
+  }
+};
+
+class ClearModAgainstTwoWrites : public ClearModAgainstWrite<ModVariant::kRecheck> {
+ public:
+  static constexpr const char* kName = "refmod/clrmod_against_two_writes";
+
+  void thread(int index) {
+    if (index == 1) write(0, 6);
+    Writer::thread(index);
+  }
 };
 
 template <ModVariant kVariant, InvalidationDesign kDesign>
@@ -261,14 +293,15 @@ std::vector<AnyScenario> refmod_scenarios() {
   constexpr auto kBlind = ModVariant::kBlindDirty;
   constexpr auto kA = InvalidationDesign::kCaptured;
   constexpr auto kC = InvalidationDesign::kShootdown;
-  return scenario_list<PagesyncAgainstWrite<kRecheck>, PagesyncAgainstWrite<kBlind>,
-                       SyncAgainstWrite<kRecheck>, SyncAgainstWrite<kBlind>,
-                       ProtectAgainstWrite<kRecheck>, ProtectAgainstWrite<kBlind>,
-                       ClearModAgainstWrite<kRecheck>, ClearModAgainstWrite<kBlind>,
-                       UnloadAgainstWrite<kRecheck, kA>, UnloadAgainstWrite<kBlind, kA>,
-                       UnloadAgainstWrite<kRecheck, kC>, UnloadAgainstWrite<kBlind, kC>,
-                       ReloadAgainstWrite<kRecheck>, ReloadAgainstWrite<kBlind>, UncachedWrite,
-                       HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects>();
+  return scenario_list<
+      PagesyncAgainstWrite<kRecheck>, PagesyncAgainstWrite<kBlind>, SyncAgainstWrite<kRecheck>,
+      SyncAgainstWrite<kBlind>, ProtectAgainstWrite<kRecheck>, ProtectAgainstWrite<kBlind>,
+      ProtectAgainstReadAndWrite, ProtectAgainstTwoWrites, ClearModAgainstTwoWrites,
+      ClearModAgainstWrite<kRecheck>, ClearModAgainstWrite<kBlind>,
+      UnloadAgainstWrite<kRecheck, kA>, UnloadAgainstWrite<kBlind, kA>,
+      UnloadAgainstWrite<kRecheck, kC>, UnloadAgainstWrite<kBlind, kC>,
+      ReloadAgainstWrite<kRecheck>, ReloadAgainstWrite<kBlind>, UncachedWrite,
+      HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -119,11 +119,46 @@ class ShareAgainstLoad : public Sharing {
   page_t* const other_ = new_page();
 };
 
+// A page that is not aligned alike in the two spaces is copied, mapping by mapping. While that goes
+// on the page is freed and its frame given to somebody else.
+class CopyAgainstReuse : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/copy_against_reuse_of_the_page";
+  static constexpr const char* kClaim = "the copy maps what the source maps, or nothing";
+
+  CopyAgainstReuse() : HatModel(two_levels()) {
+    load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
+    page_unlock(sys.vm, page_);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      ReaderGuard guard(sharer_->hat_as()->a_lock);
+      hat_share(sys, sharer_, pagesize(), source_, 0, pagesize(), 0);
+    } else if (page_trylock(sys.vm, page_, SE_EXCL) != 0) {
+      page_destroy(sys.vm, page_, 0);
+      // Mostly the same frame: what was freed last is given out first.
+      page_ = new_doomed_page();
+      page_unlock(sys.vm, page_);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(sharer_, pagesize()) == is_mapped(source_, 0));
+    HAT_ASSERT(page_trylock(sys.vm, page_, SE_EXCL) != 0);
+    page_destroy(sys.vm, page_, 0);
+  }
+
+ private:
+  page_t* page_ = new_doomed_page();
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> share_scenarios() {
   return scenario_list<ShareAgainstPageunload, UnshareAgainstPageunload, TwoSharers, SharedTwice,
-                       ShareAgainstLoad>();
+                       ShareAgainstLoad, CopyAgainstReuse>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

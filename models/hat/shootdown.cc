@@ -247,6 +247,42 @@ class SharedUnloadAgainstTwoSharers : public HatModel {
   const std::array<hat_t*, 2> sharers_ = {new_hat(), new_hat()};
 };
 
+// CPU 1 runs a sharer that stops sharing. The page stays where it is, for its source. It is not the
+// first of its table, whose translation goes when the table is unlinked.
+class UnshareAgainstAccess : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "shootdown/unshare_against_access";
+  static constexpr const char* kClaim = "no CPU uses what was shared when the unshare has returned";
+
+  UnshareAgainstAccess() : HatModel(two_levels()) {
+    load(source_, pagesize(), page_, kReadWrite, HAT_LOAD_SHARE);
+    {
+      ReaderGuard guard(sharer_->hat_as()->a_lock);
+      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
+    }
+    put_on(1, sharer_);
+    access(1, pagesize(), AccessKind::kRead);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      ReaderGuard guard(sharer_->hat_as()->a_lock);
+      hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
+      returned_.store(1, std::memory_order_release);
+    } else {
+      const bool too_late = returned_.load(std::memory_order_acquire) != 0;
+      HAT_ASSERT(!read(pagesize()).ok || !too_late,
+                 "read through a table that is not shared any more");
+    }
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+  Atomic<int> returned_{0};
+};
+
 // --- what a walk may see of what is new
 
 // All free frames are full of what looks like mappings, as left by an earlier life. CPU 1 walks
@@ -441,14 +477,14 @@ class HmentStealAgainstAccess : public HatModel {
 std::vector<AnyScenario> shootdown_scenarios() {
   constexpr auto kA = InvalidationDesign::kCaptured;
   constexpr auto kC = InvalidationDesign::kShootdown;
-  return scenario_list<UnloadAgainstAccess<kA>, UnloadAgainstAccess<kC>, UnloadAgainstSwitch<kA>,
-                       UnloadAgainstSwitch<kC>, UnloadAgainstLeaving<kA>, UnloadAgainstLeaving<kC>,
-                       TwoInitiators<kA>, TwoInitiators<kC>, TableAgainstWalk<kA>,
-                       TableAgainstWalk<kC>, SharedUnloadAgainstSharer<kA>,
-                       SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
-                       NewTableAgainstWalk, NewMappingAgainstAccess, FrameLookupAgainstNewMapping,
-                       KernelUnloadAgainstAccess, KernelUnloadAgainstIdling,
-                       TwoUnloadsAgainstIdling, HmentStealAgainstAccess>();
+  return scenario_list<
+      UnloadAgainstAccess<kA>, UnloadAgainstAccess<kC>, UnloadAgainstSwitch<kA>,
+      UnloadAgainstSwitch<kC>, UnloadAgainstLeaving<kA>, UnloadAgainstLeaving<kC>,
+      TwoInitiators<kA>, TwoInitiators<kC>, TableAgainstWalk<kA>, TableAgainstWalk<kC>,
+      SharedUnloadAgainstSharer<kA>, SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
+      UnshareAgainstAccess, NewTableAgainstWalk, NewMappingAgainstAccess,
+      FrameLookupAgainstNewMapping, KernelUnloadAgainstAccess, KernelUnloadAgainstIdling,
+      TwoUnloadsAgainstIdling, HmentStealAgainstAccess>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -242,13 +242,58 @@ class LockedLoadMeetsTable : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// Off-list entries of memory, which no mlist orders while they are made.
+class OffList : public HatModel {
+ protected:
+  OffList() : HatModel(two_levels()) {}
+  void load_off_list() { load(hat_, 0, page_, kReadWrite, HAT_LOAD_NOCONSIST); }
+
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+  htable_t* const table_ = table(hat_, 0);
+};
+
+class TwoOffListLoads : public OffList {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/two_loads_of_one_off_list_mapping";
+  static constexpr const char* kClaim = "one makes it, the other finds it; it is counted once";
+
+  void thread(int) { load_off_list(); }
+  void check() override {
+    HAT_ASSERT(records(page_) == 0 && valid_count(find(hat_, 0)) == 1);
+    unload(hat_, 0);
+    HAT_ASSERT(!mlist_of(sys, page_).held() && find(hat_, 0) == nullptr);
+  }
+};
+
+class OffListLoadAgainstUnload : public OffList {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/load_of_an_off_list_mapping_against_unload";
+  static constexpr const char* kClaim = "whoever takes the mapping out finds it counted";
+
+  void thread(int index) {
+    if (index == 0) {
+      load_off_list();
+    } else {
+      unload(hat_, 0);
+    }
+  }
+  void check() override {
+    htable_t* const ht = find(hat_, 0);
+    HAT_ASSERT((ht == nullptr ? 0 : valid_count(ht)) == (is_mapped(hat_, 0) ? 1 : 0));
+  }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> unload_scenarios() {
   return scenario_list<PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
                        PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
                        PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement,
-                       LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable>();
+                       LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
+                       TwoOffListLoads, OffListLoadAgainstUnload>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -147,11 +147,97 @@ class KpmInvalUnloadsTheSlot : public KpmModel {
   uintptr_t window_ = 0;
 };
 
+// A slot that has its page mapped in is released through its own address: the page is waited for,
+// and its owner may have unloaded it by then.
+class PlainInvalAgainstPageunload : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_inval_of_a_plain_window_against_pageunload";
+  static constexpr const char* kClaim = "one of the two maps the page out, once";
+
+  PlainInvalAgainstPageunload() {
+    put(get(0, S_READ, SM_FAULT));
+    window_ = get(0);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      put(window_, SM_INVAL);
+    } else {
+      pageunload();
+    }
+  }
+
+ private:
+  uintptr_t window_ = 0;
+};
+
+// The page that the slot had mapped in is destroyed, and its frame given to another piece.
+class GetmapAgainstReuse : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_getmap_against_reuse_of_the_page";
+  static constexpr const char* kClaim = "the window shows its own piece";
+
+  GetmapAgainstReuse() { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      const uintptr_t addr = get(0, S_READ, SM_FAULT);
+      HAT_ASSERT(
+          sys.machine.access(this_cpu(), addr, AccessKind::kRead, Privilege::kKernel).value == 1);
+      put(addr);
+    } else if (page_t* const pp = lock_page(0, SE_EXCL)) {
+      page_destroy(sys.vm, pp, 0);
+      put(get(1, S_READ, SM_FAULT));
+    }
+  }
+};
+
+class TwoKpmPagecreates : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_two_pagecreates_of_one_page";
+  static constexpr const char* kClaim = "the page is new to one of them only";
+
+  void thread(int index) {
+    const uintptr_t addr = get(0, S_WRITE);
+    told_new_[index] = segmap_pagecreate(seg(), addr, pagesize(), false);
+    put(addr);
+  }
+  void check() override { HAT_ASSERT(told_new_[0]() + told_new_[1]() == 1); }
+
+ private:
+  std::array<Guarded<int>, 2> told_new_{};
+};
+
+// A CPU remembers the slot that it released last; the next release may be another's.
+class TwoWindowsOfOneCpu : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_two_windows_of_one_cpu";
+  static constexpr const char* kClaim = "each release is of the slot that it names";
+
+  void thread(int index) {
+    if (index == 1) {
+      put(get(1, S_READ, SM_FAULT));
+      return;
+    }
+    const uintptr_t twice = get(0, S_READ, SM_FAULT);
+    get(0, S_READ, SM_FAULT);
+    const uintptr_t other = get(1, S_READ, SM_FAULT);
+    put(twice);
+    put(other);
+    HAT_ASSERT(slot_of(0)->sm_refcnt() == 1, "the other slot was released");
+    put(twice);
+  }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> segmap_kpm_scenarios() {
   return scenario_list<PageunloadAgainstRecycle, PageunloadAgainstReuse, PageunloadAgainstGetmap,
-                       TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot>();
+                       TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot,
+                       PlainInvalAgainstPageunload, GetmapAgainstReuse, TwoKpmPagecreates,
+                       TwoWindowsOfOneCpu>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

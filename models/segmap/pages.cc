@@ -2,6 +2,7 @@
 #include "models/hat/scenarios.h"
 #include "models/segmap/scenarios.h"
 #include "models/segmap/segmap_model.h"
+#include "vm/vnode_backing.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
@@ -197,6 +198,183 @@ class LookupAgainstNewIdentity : public SegmapModel {
   }
 };
 
+class LookupNowaitAgainstRename : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/lookup_without_waiting_against_rename";
+  static constexpr const char* kClaim = "a page found has the identity that was looked for";
+
+  LookupNowaitAgainstRename() { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      page_t* const pp = page_lookup_nowait(sys.vm, &file, 0, SE_SHARED);
+      if (pp == nullptr) return;
+      HAT_ASSERT(pp->p_offset.load(std::memory_order_relaxed) == 0, "another page");
+      unlock_page(pp);
+    } else {
+      page_t* const pp = lock_page(0, SE_EXCL);
+      hat_pageunload(sys, pp);
+      page_rename(sys.vm, pp, &file, 3 * pagesize());
+      unlock_page(pp);
+    }
+  }
+};
+
+// The pages of one slot are created by different threads, each of which unlocks its own.
+class PagecreatesInOneSlot : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/pagecreates_of_two_pages_of_a_slot";
+  static constexpr const char* kClaim = "each unlocks the page that it has created";
+
+  PagecreatesInOneSlot() : SegmapModel({.slots = 1, .pages_per_slot = 2}), window_(get(0)) {}
+  void thread(int index) {
+    const uintptr_t mine = window_ + static_cast<uintptr_t>(index) * pagesize();
+    segmap_pagecreate(seg(), mine, pagesize(), false);
+    segmap_pageunlock(seg(), mine, pagesize(), S_WRITE);
+  }
+  void check() override {
+    for (uint64_t page = 0; page < 2; ++page) {
+      page_t* const pp = page_exists(sys.vm, &file, page * pagesize());
+      HAT_ASSERT(pp != nullptr && !PAGE_LOCKED(pp), "page " + std::to_string(page));
+    }
+    put(window_);
+  }
+
+ private:
+  const uintptr_t window_;
+};
+
+// The page is written to the file by all of them at once.
+template <int kSyncs>
+class Syncs : public SegmapModel {
+ public:
+  static constexpr int kThreads = kSyncs;
+  static constexpr const char* kName =
+      kSyncs == 2 ? "segmap/two_syncs_of_one_page" : "segmap/three_syncs_of_one_page";
+  static constexpr const char* kClaim = "one transfer at a time, and nobody waits for ever";
+
+  Syncs() : SegmapModel({.ncpus = kSyncs}), window_(get(0, S_WRITE, SM_FAULT)) {
+    write_word(window_, 33);
+  }
+  void thread(int) { HAT_ASSERT(vop_putpage(sys.vm, &file, 0, pagesize(), 0) == 0); }
+  void check() override {
+    HAT_ASSERT(on_disk(0) == 33);
+    put(window_);
+  }
+
+ private:
+  const uintptr_t window_;
+};
+
+class SyncAgainstWrite : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/sync_against_write";
+  static constexpr const char* kClaim = "what this transfer has missed is in the next one";
+
+  SyncAgainstWrite() : window_(get(0, S_WRITE, SM_FAULT)) { write_word(window_, 33); }
+  void thread(int index) {
+    if (index == 0) {
+      write_word(window_, 34);
+    } else {
+      HAT_ASSERT(vop_putpage(sys.vm, &file, 0, pagesize(), 0) == 0);
+    }
+  }
+  void check() override { HAT_ASSERT(put(window_, SM_WRITE) == 0 && on_disk(0) == 34); }
+
+ private:
+  const uintptr_t window_;
+};
+
+class TransferThatFails : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/two_syncs_of_which_one_fails";
+  static constexpr const char* kClaim = "a page whose transfer failed is still modified";
+
+  TransferThatFails() {
+    const uintptr_t addr = segmap_getmapflt(seg(), &bad_file_, 0, slotsize(), SM_FAULT, S_WRITE);
+    write_word(addr, 35);
+    put(addr);
+  }
+  ~TransferThatFails() override {
+    segment.reset();
+    vn_recycle(sys.vm, &bad_file_);
+  }
+  void thread(int) { vop_putpage(sys.vm, &bad_file_, 0, pagesize(), 0); }
+  void check() override {
+    uint8_t bytes[8];
+    HAT_ASSERT(bad_file_.v_backing->read(0, bytes) == 0);
+    HAT_ASSERT(bytes[0] == 35, "the second transfer found nothing to do");
+  }
+
+ private:
+  static std::unique_ptr<VnodeBacking> failing_once(uint64_t bytes) {
+    return std::make_unique<FaultyBacking>(
+        std::make_unique<MemoryBacking>(bytes, bytes),
+        [writes = 0](FaultyBacking::Op op, uint64_t, uint64_t) mutable {
+          const bool fails = op == FaultyBacking::Op::kWrite && writes++ == 0;
+          return fails ? FaultyBacking::Fault::kEio : FaultyBacking::Fault::kNone;
+        });
+  }
+
+  vnode_t bad_file_{"bad", 2, 0, failing_once(pagesize())};
+};
+
+// A page that is only read is clean, and the vnode wants to hear of the first write.
+class WriteAfterRead : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/write_after_read_of_a_sorted_vnode";
+  static constexpr const char* kClaim = "a page that was mapped for reading is written back too";
+
+  WriteAfterRead() : SegmapModel({.vnode_flag = VMODSORT}), window_(get(0, S_READ, SM_FAULT)) {
+    page_exists(sys.vm, &file, 0)->p_nrm.store(P_REF, std::memory_order_relaxed);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      write_word(window_, 36);
+    } else {
+      const uint64_t seen = read_word(window_);
+      HAT_ASSERT(seen == 1 || seen == 36, "saw " + std::to_string(seen));
+    }
+  }
+  void check() override {
+    HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0 && on_disk(0) == 36);
+    put(window_);
+  }
+
+ private:
+  const uintptr_t window_;
+};
+
+// CPU 0 has the translation of a cached slot in its TLB when it recycles the slot. The PTE may have
+// been cleared by somebody who has not flushed it yet.
+class RecycleAgainstPageunload : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/recycling_against_pageunload";
+  static constexpr const char* kClaim = "a recycled slot shows its new page to everybody";
+
+  RecycleAgainstPageunload() : SegmapModel({.slots = 1}) {
+    const uintptr_t addr = get(0, S_READ, SM_FAULT);
+    HAT_ASSERT(read_word(addr) == 1);
+    put(addr);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      const uintptr_t addr = get(1, S_READ, SM_FAULT);
+      const uint64_t seen = read_word(addr);
+      HAT_ASSERT(seen == 2, "saw " + std::to_string(seen));
+      put(addr);
+    } else if (page_t* const pp = lock_page(0, SE_EXCL)) {
+      hat_pageunload(sys, pp);
+      unlock_page(pp);
+    }
+  }
+};
+
 // A modification is noted under the page's mlist, which takes vph, while the ring of the vnode is
 // walked and vph dropped and taken again.
 class SetmodAgainstWalk : public SegmapModel {
@@ -235,7 +413,9 @@ std::vector<AnyScenario> segmap_page_scenarios() {
   return scenario_list<PagecreateAgainstFault, TwoPagecreates, PageunloadAgainstCopy,
                        PageoutAgainstWrite, SoftlockAgainstPageout, RecycleOfAPageInUse,
                        LookupAgainstNewIdentity<true>, LookupAgainstNewIdentity<false>,
-                       SetmodAgainstWalk>();
+                       LookupNowaitAgainstRename, PagecreatesInOneSlot, Syncs<2>, Syncs<3>,
+                       SyncAgainstWrite, TransferThatFails, WriteAfterRead,
+                       RecycleAgainstPageunload, SetmodAgainstWalk>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -1,69 +1,63 @@
-"""The planted faults: the file that is wrong, the workload that shows it, and what is reported."""
+"""The planted faults: the workload that shows each, and what is reported.
 
-def _fault(file, workload, expect, args = [], tags = []):
-    return struct(file = file, workload = workload, expect = expect, args = args, tags = tags)
+A name is that of a patch in models/mutants, or `binary` has the fault."""
+
+def _fault(workload, expect, args = [], tags = [], binary = None):
+    return struct(workload = workload, expect = expect, args = args, tags = tags, binary = binary)
 
 # setattr_no_recheck (a hat_updateattr that does not try again when x86pte_update finds another
 # entry) is left out: only the hardware can change the entry there, by setting REF or MOD within the
 # few instructions between look and swap, and no workload shows that surely within seconds.
 FAULTS = {
     "create_no_second_search": _fault(
-        "htable.cc",
         "churn",
         "link_ptp|invariant 1[67]",
         ["--hats=2", "--preempt_rate=5000"],
     ),
-    "hment_leak": _fault("hment_reserve.cc", "share", "invariant 39"),
+    "hment_leak": _fault("share", "invariant 39"),
     "inval_no_flush": _fault(
-        "pte_invalidation_shootdown.cc",
         "shootdown",
         "invariant (29|3[0-2])|oracle O|data",
     ),
-    "lock_count_kept": _fault("hat_unload.cc", "mix", "invariant 22"),
-    "pages_mapped_leak": _fault("hat_page.cc", "mix", "invariant 23"),
-    "pageunload_stops_early": _fault("hat_page.cc", "share", "still has .* mappings|invariant 40"),
-    "prepare_no_promotion": _fault("hment.cc", "share", "invariant [1-8]:"),
+    "lock_count_kept": _fault("mix", "invariant 22"),
+    "pages_mapped_leak": _fault("mix", "invariant 23"),
+    "pageunload_stops_early": _fault("share", "still has .* mappings|invariant 40"),
+    "prepare_no_promotion": _fault("share", "invariant [1-8]:"),
     "prepare_no_recheck": _fault(
-        "hment.cc",
         "mix",
         "hment_prepare|invariant [126]:",
         ["--hats=3", "--preempt_rate=5000", "--fail_rate=0.5"],
     ),
     "release_frees_busy": _fault(
-        "htable.cc",
         "churn",
         "invariant [0-9]|use after free|ht_busy|crash",
         ["--hats=2", "--preempt_rate=5000"],
     ),
-    "share_count_kept": _fault("hment.cc", "share", "invariant 2:|still has .* mappings"),
+    "remove_keeps_share": _fault("share", "invariant 2:|still has .* mappings"),
     "steal_no_recheck": _fault(
-        "htable_steal.cc",
         "churn",
         # A table that is freed while it is in use breaks whatever is next.
         "violated .(assertion|panic|crash|use after free|no progress|deadlock)",
         ["--hats=2", "--preempt_rate=5000", "--steal_rate=0.3", "--stuck_after=10s"],
     ),
     "switch_never_joins": _fault(
-        "shootdown.cc",
         "shootdown",
         # A CPU that misses every shootdown shows it by whatever was shot down first.
         "invariant (27|29|3[0-2])|oracle O|data",
     ),
     "unlink_no_flush": _fault(
-        "htable_link.cc",
         "churn",
         "invariant (7|29|3[0-3])|page table exposed|oracle O|data|malformed",
         ["--hats=1"],
+        binary = "//stress/published:hatstress_S01",
     ),
-    "unmap_keeps_valid_cnt": _fault("hat_unload.cc", "mix", "invariant 1[1-5]"),
+    "unmap_keeps_valid_cnt": _fault("mix", "invariant 1[1-5]"),
     "unmap_no_sync": _fault(
-        "hat_unload.cc",
         "mix",
         "invariant 32|data",
         ["--hats=4", "--pages=4096"],
     ),
     "update_no_flush": _fault(
-        "pte_ops.cc",
         "shootdown",
         "invariant (29|3[0-2])|oracle O[24]|data",
     ),
