@@ -17,8 +17,8 @@ for engine in relacy explorer; do
   bazel build "//models:$engine" || { echo "no engine $engine; its column is left out"; continue; }
   "bazel-bin/models/$engine" --list >"$results/list"
   # Exit code 3: some of them were bounded.
-  "bazel-bin/models/$engine" --scenario="$scenarios" --keep_going --time="$time" --executions=100000000 \
-    --json="$results/$engine.json" || [[ $? -eq 3 ]]
+  "bazel-bin/models/$engine" --scenario="$scenarios" --keep_going --time="$time" \
+    --executions=100000000 --json="$results/$engine.json" || [[ $? -eq 3 ]]
   arguments+=("--results=$results/$engine.json")
 done
 python3 -B models/index.py --list="$results/list" "${arguments[@]}" models/README.md
