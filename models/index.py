@@ -4,8 +4,8 @@
     index.py --list=LIST --results=RELACY.json --results=EXPLORER.json README.md
 
 LIST is the output of a runner's --list; the results are what runners wrote with --json. The table
-stands between two marker lines of the README, which this replaces; a scenario that the results of an
-engine leave out keeps what the table says of it. With --check nothing is written:
+stands between two marker lines of the README, which this replaces; a scenario that the results of
+an engine leave out keeps what the table says of it. With --check nothing is written:
 exit code 1 if the table does not have exactly the scenarios of LIST, with their claims.
 """
 

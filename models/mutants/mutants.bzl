@@ -151,7 +151,7 @@ _TABLE = {
         "pages_mapped_leak": ("unload/pageunload_against_unload", "assertion"),
         "pagesync_drops_bits": ("refmod/pagesync_against_write", "assertion"),
         "pageunload_stops_early": (
-            "unload/pageunload_against_unload_of_a_listed_page", "assertion",
+            "share/copy_against_reuse_of_the_page", "panic|assertion",
         ),
         "pageunload_wrong_level": (
             "unload/large_unload_against_a_page_table_in_its_place", "panic|assertion",
