@@ -28,16 +28,6 @@ std::string failed(const std::string& what, const std::string& path) {
   return "cannot " + what + " the checkpoint " + path + ": " + std::strerror(errno);
 }
 
-bool write_all(int file, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t done = ::write(file, text.data(), text.size());
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return false;
-    text.remove_prefix(static_cast<size_t>(done));
-  }
-  return true;
-}
-
 bool read_all(const std::string& path, std::string* text) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return false;
@@ -59,6 +49,15 @@ std::string Reader::text() {
   std::string text(rest_.substr(0, size));
   rest_.remove_prefix(size);
   return text;
+}
+
+Site Reader::site() {
+  Site site;
+  site.file = kept(text());
+  site.function = kept(text());
+  site.line = get<int>();
+  site.column = get<int>();
+  return site;
 }
 
 size_t Reader::count() {
@@ -121,6 +120,16 @@ std::string read_checkpoint(const std::string& path, const Fields& about, std::s
   }
   if (found != about) return other + "version of this program";
   return "";
+}
+
+bool write_all(int file, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t done = ::write(file, text.data(), text.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return false;
+    text.remove_prefix(static_cast<size_t>(done));
+  }
+  return true;
 }
 
 std::string program_fingerprint() {

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "explorer/site.h"
+
 namespace explorer {
 
 class Writer {
@@ -29,6 +31,12 @@ class Writer {
   void put(std::string_view text) {
     put(static_cast<uint64_t>(text.size()));
     text_.append(text);
+  }
+  void put(const Site& site) {
+    put(std::string_view(site.file));
+    put(std::string_view(site.function));
+    put(site.line);
+    put(site.column);
   }
 
   const std::string& text() const { return text_; }
@@ -54,6 +62,7 @@ class Reader {
     return value;
   }
   std::string text();
+  Site site();
 
   // A number of things of which each takes at least a byte.
   size_t count();
@@ -73,6 +82,9 @@ std::string write_checkpoint(const std::string& path, const Fields& about,
 
 // Reads it: empty, or what is wrong with it, also if it is about something else.
 std::string read_checkpoint(const std::string& path, const Fields& about, std::string* state);
+
+// False, with errno, if not all of it could be written.
+bool write_all(int file, std::string_view text);
 
 // A digest of the running program's file, in hexadecimal digits.
 std::string program_fingerprint();

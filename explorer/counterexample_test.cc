@@ -10,6 +10,7 @@
 #include "explorer/html.h"
 #include "explorer/report.h"
 #include "explorer/schedule.h"
+#include "explorer/small_program.h"
 #include "explorer/sync.h"
 
 namespace explorer {
@@ -37,21 +38,8 @@ struct World {
   Node* owned = nullptr;
 };
 
-using Body = void (*)(World&);
-
-class Small : public Program {
- public:
-  explicit Small(std::vector<Body> bodies) : bodies_(std::move(bodies)) {}
-  const char* name() const override { return "small"; }
-  int threads() const override { return static_cast<int>(bodies_.size()); }
-  void set_up() override { world_ = new World; }
-  void thread(int index) override { bodies_[static_cast<size_t>(index)](*world_); }
-  void finish() override { delete world_; }
-
- private:
-  const std::vector<Body> bodies_;
-  World* world_ = nullptr;
-};
+using Small = SmallProgram<World>;
+using Body = Small::Body;
 
 Counterexample found(std::vector<Body> bodies, const Options& options = {},
                      const Effort& effort = {}) {

@@ -3,17 +3,11 @@
 // PROGRAMS random programs from SEED on; both can be set in the environment.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 #include <string>
 
-#include "explorer/random_program.h"
-#include "explorer/search.h"
+#include "explorer/random_search.h"
 #include "explorer/trace.h"
-
-#ifndef HATCHECK_PROGRAMS
-#define HATCHECK_PROGRAMS 300
-#endif
 
 namespace explorer {
 namespace {
@@ -28,24 +22,6 @@ struct Found {
   Verdict verdict = Verdict::kExhausted;
   std::string violation;
 };
-
-Options options_for(const RandomProgram& program, Method method) {
-  Options options;
-  options.method = method;
-  options.keep_going = true;
-  options.engine.spurious_wakeups = program.spurious_wakeups();
-  options.engine.max_steps = 400;
-  options.engine.check_lock_order = false;
-  return options;
-}
-
-// How far the other threads have come when such a finding ends an execution, is not the trace's.
-bool ends_early(const Engine& engine) {
-  if (!engine.found()) return false;
-  const Kind kind = engine.finding().kind;
-  if (kind == Kind::kLostWakeup || kind == Kind::kLivelock) return false;
-  return kind != Kind::kDeadlock || engine.enabled_mask() != 0;
-}
 
 void explore(RandomProgram& program, const Options& asked, Found& found) {
   Options options = asked;
@@ -76,11 +52,6 @@ void explore(RandomProgram& program, const Options& asked, Found& found) {
   }
 }
 
-int number_from_environment(const char* name, int otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::atoi(text);
-}
-
 struct Sums {
   uint64_t traces = 0;
   uint64_t cut_short = 0;
@@ -89,14 +60,9 @@ struct Sums {
 
 // True if shards find what the whole search finds, and each trace once.
 bool compare(uint64_t seed, Method method, int shards, Sums& sums) {
-  RandomProgramOptions random;
-  random.seed = seed;
-  random.interleavings = 3'000;
-  random.spins = seed % 3 == 0;
-  random.yields = seed % 4 == 0;
-  random.plain = seed % 5 == 0;
-  RandomProgram program(random);
-  Options options = options_for(program, method);
+  RandomProgram program(random_mix(seed, 3'000));
+  Options options = search_options(program, method);
+  options.keep_going = true;
   Found whole;
   explore(program, options, whole);
   if (whole.too_long > 0) return true;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "explorer/search.h"
+#include "explorer/small_program.h"
 #include "explorer/sync.h"
 #include "explorer/trace.h"
 
@@ -26,7 +27,8 @@ struct World {
   bool ready = false;
 };
 
-using Body = void (*)(World&);
+using Small = SmallProgram<World>;
+using Body = Small::Body;
 
 struct Litmus {
   const char* name;
@@ -34,20 +36,6 @@ struct Litmus {
   uint64_t executions;
   Kind kind = Kind::kNone;  // found in some execution
   int spurious_wakeups = 0;
-};
-
-class LitmusProgram : public Program {
- public:
-  explicit LitmusProgram(const Litmus& litmus) : litmus_(litmus) {}
-  const char* name() const override { return litmus_.name; }
-  int threads() const override { return static_cast<int>(litmus_.threads.size()); }
-  void set_up() override { world_ = new World; }
-  void thread(int index) override { litmus_.threads[index](*world_); }
-  void finish() override { delete world_; }
-
- private:
-  const Litmus& litmus_;
-  World* world_ = nullptr;
 };
 
 // ---- bodies
@@ -215,7 +203,7 @@ class LitmusTest : public testing::TestWithParam<Litmus> {};
 
 TEST_P(LitmusTest, NeedsExactlyThisManyExecutions) {
   const Litmus& litmus = GetParam();
-  LitmusProgram program(litmus);
+  Small program(litmus.threads, litmus.name);
   Options options;
   options.keep_going = true;
   options.engine.spurious_wakeups = litmus.spurious_wakeups;

@@ -20,6 +20,10 @@ void LockOrder::add(const Name& held, const Name& taken, int thread, const Site&
   if (!same(held, taken)) edges_.push_back(Edge{held, taken, thread, site});
 }
 
+void LockOrder::add(const std::vector<Edge>& edges) {
+  for (const Edge& edge : edges) add(edge.held, edge.taken, edge.thread, edge.site);
+}
+
 bool LockOrder::path(const Name& from, const Name& to, std::vector<const Edge*>& edges,
                      std::vector<const Edge*>& dead) const {
   for (const Edge& edge : edges_) {

@@ -16,18 +16,20 @@ namespace explorer {
 
 class LockOrder {
  public:
-  // A thread that holds `held` takes `taken`, waiting if need be.
-  void add(const Name& held, const Name& taken, int thread, const Site& site);
-
-  // "outer[0] is taken before inner[0] at ..., inner[0] before outer[0] at ...", or empty.
-  std::string cycle() const;
-
   struct Edge {
     Name held;
     Name taken;
     int thread;
     Site site;
   };
+
+  // A thread that holds `held` takes `taken`, waiting if need be.
+  void add(const Name& held, const Name& taken, int thread, const Site& site);
+  void add(const std::vector<Edge>& edges);
+
+  // "outer[0] is taken before inner[0] at ..., inner[0] before outer[0] at ...", or empty.
+  std::string cycle() const;
+
   // Edges in the order in which they were seen.
   const std::vector<Edge>& edges() const { return edges_; }
 

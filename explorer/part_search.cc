@@ -31,7 +31,9 @@ std::unique_ptr<Walk> PartSearch::make_walk() const {
 }
 
 void PartSearch::run(const std::function<bool()>& may_go_on) {
-  while (status_ == Status::kOpen && run_one() && may_go_on()) {
+  while (status_ == Status::kOpen && run_one()) {
+    ++runs_;
+    if (!may_go_on()) break;
   }
   result_.peak_tree = std::max(result_.peak_tree, walk_->peak_tree());
 }
@@ -89,6 +91,12 @@ bool PartSearch::advance(End end) {
   return false;
 }
 
+bool PartSearch::look_due() const {
+  constexpr uint64_t kShortExecutions = 64;
+  constexpr int kShort = 200;
+  return runs_ % kShortExecutions == 0 || result_.longest > kShort;
+}
+
 double PartSearch::progress() const {
   if (status_ == Status::kFinished) return 1;
   const double share = walk_->progress();
@@ -138,10 +146,7 @@ void save_result(Writer& to, const Result& result) {
   to.put(result.seconds);
   to.put(result.finding.kind);
   to.put(result.finding.message);
-  to.put(std::string_view(result.finding.site.file));
-  to.put(std::string_view(result.finding.site.function));
-  to.put(result.finding.site.line);
-  to.put(result.finding.site.column);
+  to.put(result.finding.site);
   to.put(result.finding.thread);
   to.put(result.schedule);
 }
@@ -158,10 +163,7 @@ Result load_result(Reader& from) {
   result.seconds = from.get<double>();
   result.finding.kind = from.get<Kind>();
   result.finding.message = from.text();
-  result.finding.site.file = kept(from.text());
-  result.finding.site.function = kept(from.text());
-  result.finding.site.line = from.get<int>();
-  result.finding.site.column = from.get<int>();
+  result.finding.site = from.site();
   result.finding.thread = from.get<int>();
   result.schedule = from.text();
   return result;

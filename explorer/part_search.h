@@ -46,6 +46,8 @@ class PartSearch {
   const Result& result() const { return result_; }
   bool bound_met() const { return bound_met_; }
   double progress() const;
+  // Whether it is time to look at clocks and messages: not after every short execution.
+  bool look_due() const;
 
   std::string save() const;
   // False if the text is no such state.
@@ -73,6 +75,7 @@ class PartSearch {
   int preemptions_ = 0;  // kBound: the bound at hand
   bool bound_met_ = false;
   int known_ = 0;
+  uint64_t runs_ = 0;  // of this object
 };
 
 void save_result(Writer& to, const Result& result);

@@ -4,18 +4,12 @@
 // PROGRAMS random programs from SEED on; both can be set in the environment.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 #include <set>
 #include <string>
 
-#include "explorer/random_program.h"
-#include "explorer/search.h"
+#include "explorer/random_search.h"
 #include "explorer/trace.h"
-
-#ifndef HATCHECK_PROGRAMS
-#define HATCHECK_PROGRAMS 300
-#endif
 
 namespace explorer {
 namespace {
@@ -28,24 +22,10 @@ struct Found {
   Result result;
 };
 
-// Findings that end an execution while other threads could still go on: how far those have come
-// differs between executions of one trace.
-bool ends_early(const Engine& engine) {
-  if (!engine.found()) return false;
-  if (engine.finding().kind == Kind::kLostWakeup || engine.finding().kind == Kind::kLivelock) {
-    return false;
-  }
-  return engine.finding().kind != Kind::kDeadlock || engine.enabled_mask() != 0;
-}
-
 Found explore(RandomProgram& program, Method method) {
   Found found;
-  Options options;
-  options.method = method;
+  Options options = search_options(program, method);
   options.keep_going = true;
-  options.engine.spurious_wakeups = program.spurious_wakeups();
-  options.engine.max_steps = 400;
-  options.engine.check_lock_order = false;
   options.observer = [&](const Engine& engine, End end) {
     if (end != End::kComplete) return;
     if (engine.found()) {
@@ -64,19 +44,9 @@ Found explore(RandomProgram& program, Method method) {
   return found;
 }
 
-int number_from_environment(const char* name, int otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::atoi(text);
-}
-
 // True if they agree.
 bool compare(uint64_t seed, uint64_t& traces, uint64_t& cut_short) {
-  RandomProgramOptions options;
-  options.seed = seed;
-  options.spins = seed % 3 == 0;
-  options.yields = seed % 4 == 0;
-  options.plain = seed % 5 == 0;
-  RandomProgram program(options);
+  RandomProgram program(random_mix(seed));
   const Found all = explore(program, Method::kFull);
   const Found reduced = explore(program, Method::kDpor);
   if (all.result.too_long > 0) return true;  // it polls for what never comes

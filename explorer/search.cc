@@ -21,7 +21,6 @@ namespace {
 
 using Clock_ = std::chrono::steady_clock;
 
-constexpr uint64_t kExecutionsBetweenLooks = 64;
 constexpr std::chrono::milliseconds kBetweenTellings{100};
 constexpr uint64_t kRandomExecutions = 10'000;
 // Parts differ in size: several for each process, and more for each shard, which cannot take over
@@ -68,6 +67,18 @@ class Search {
     if (bounded_by_.empty()) bounded_by_ = what;
   }
 
+  // The bounds that may end it. Random searches have so many executions from the start (set_ends).
+  bool enough(uint64_t executions) {
+    if (random() || options_.executions == 0 || executions < options_.executions) return false;
+    stopped_by(std::to_string(options_.executions) + " executions");
+    return true;
+  }
+  bool out_of_time(Clock_::time_point now) {
+    if (options_.time.count() == 0 || now - start_ < options_.time) return false;
+    stopped_by(std::to_string(options_.time.count()) + " ms");
+    return true;
+  }
+
   // ---- the state and its file
 
   Fields about() const {
@@ -107,9 +118,7 @@ class Search {
     }
     if (!error.empty()) return error;
     if (state_.watch_states) engine_.watch_states();
-    for (const LockOrder::Edge& edge : state_.edges) {
-      engine_.lock_order().add(edge.held, edge.taken, edge.thread, edge.site);
-    }
+    engine_.lock_order().add(state_.edges);
     return "";
   }
 
@@ -214,16 +223,9 @@ class Search {
       if (!item.saved.empty() && !part.load(item.saved)) std::abort();
       item.saved.clear();
       const Result before = state_.total();
-      uint64_t executions = 0;
       part.run([&] {
-        ++executions;
-        if (!random() && options_.executions > 0 &&
-            before.executions + part.result().executions >= options_.executions) {
-          stopped_by(std::to_string(options_.executions) + " executions");
-          return false;
-        }
-        if (executions % kExecutionsBetweenLooks != 0 && part.result().longest <= 200) return true;
-        return look(item, part, before);
+        if (enough(before.executions + part.result().executions)) return false;
+        return !part.look_due() || look(item, part, before);
       });
       switch (part.status()) {
         case PartSearch::Status::kRestart:
@@ -246,10 +248,7 @@ class Search {
   // Between two executions, now and then.
   bool look(SearchState::Item& item, PartSearch& part, const Result& before) {
     const auto now = Clock_::now();
-    if (options_.time.count() > 0 && now - start_ >= options_.time) {
-      stopped_by(std::to_string(options_.time.count()) + " ms");
-      return false;
-    }
+    if (out_of_time(now)) return false;
     if (!options_.checkpoint.empty() && now - last_save_ >= options_.checkpoint_every) {
       last_save_ = now;
       item.saved = part.save();
@@ -278,15 +277,7 @@ class Search {
   bool with_workers() {
     Workers workers(engine_, options_, state_);
     const auto may_go_on = [this](const Result& total, double share) {
-      if (!random() && options_.executions > 0 && total.executions >= options_.executions) {
-        stopped_by(std::to_string(options_.executions) + " executions");
-        return false;
-      }
-      if (options_.time.count() > 0 && Clock_::now() - start_ >= options_.time) {
-        stopped_by(std::to_string(options_.time.count()) + " ms");
-        return false;
-      }
-      return tell(total, share);
+      return !enough(total.executions) && !out_of_time(Clock_::now()) && tell(total, share);
     };
     return workers.run(may_go_on, [this] { save(); }) != Workers::Outcome::kRestart;
   }

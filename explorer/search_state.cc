@@ -77,10 +77,7 @@ void save_edges(Writer& to, const std::vector<LockOrder::Edge>& edges) {
       to.put(name.number);
     }
     to.put(edge.thread);
-    to.put(std::string_view(edge.site.file));
-    to.put(std::string_view(edge.site.function));
-    to.put(edge.site.line);
-    to.put(edge.site.column);
+    to.put(edge.site);
   }
 }
 
@@ -92,10 +89,7 @@ std::vector<LockOrder::Edge> load_edges(Reader& from) {
       name->number = from.get<uint32_t>();
     }
     edge.thread = from.get<int>();
-    edge.site.file = kept(from.text());
-    edge.site.function = kept(from.text());
-    edge.site.line = from.get<int>();
-    edge.site.column = from.get<int>();
+    edge.site = from.site();
   }
   return edges;
 }

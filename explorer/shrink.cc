@@ -198,22 +198,32 @@ class Shrinker {
     return std::vector<Decision>(best_.begin(), best_.begin() + length);
   }
 
-  // Whether some schedule succeeds that begins with the first `length` decisions of the best, as
-  // far as some continuations with few preemptions show it.
+  // What the walk finds that begins with the first `length` decisions of the best, with so many
+  // executions at most: a success, or that all fail. Unknown too if it has to begin anew.
+  Outcome look_for_success(Walk& walk, int length, uint64_t most) {
+    bool too_long = false;
+    int known = 0;
+    for (uint64_t i = 0; i < most && spent_ < limit_; ++i) {
+      const End end = execute(walk, i == 0 ? beginning(length) : walk.plan(), known);
+      if (succeeded(end)) return Outcome::kSucceeds;
+      if (engine_.wants_restart()) return Outcome::kUnknown;
+      too_long = too_long || end == End::kTooLong;
+      if (!walk.next(engine_, end)) return too_long ? Outcome::kUnknown : Outcome::kFails;
+      known = walk.known();
+    }
+    return Outcome::kUnknown;
+  }
+
+  // Whether some schedule succeeds that begins like that, as far as some continuations with few
+  // preemptions show it.
   bool soon_succeeds(int length) {
-    constexpr int kTries = 200;
+    constexpr uint64_t kTries = 200;
     for (int bound = 0; bound <= 1; ++bound) {
-      Exhaustive strategy(engine_.options().max_steps, bound);
-      int known = 0;
-      for (int i = 0; i < kTries && spent_ < limit_; ++i) {
-        const End end = execute(strategy, i == 0 ? beginning(length) : strategy.plan(), known);
-        if (succeeded(end)) return true;
-        if (engine_.wants_restart()) {
-          engine_.watch_states();
-          return soon_succeeds(length);
-        }
-        if (!strategy.next(engine_, end)) break;
-        known = strategy.known();
+      Exhaustive walk(engine_.options().max_steps, bound);
+      if (look_for_success(walk, length, kTries) == Outcome::kSucceeds) return true;
+      if (engine_.wants_restart()) {
+        engine_.watch_states();
+        return soon_succeeds(length);
       }
     }
     return false;
@@ -221,21 +231,11 @@ class Shrinker {
 
   // The same from all continuations.
   Outcome outcome(int length) {
-    Dpor strategy(engine_.options().max_steps, length);
-    bool too_long = false;
-    int known = 0;
-    for (bool first = true; spent_ < limit_; first = false) {
-      const End end = execute(strategy, first ? beginning(length) : strategy.plan(), known);
-      if (succeeded(end)) return Outcome::kSucceeds;
-      if (engine_.wants_restart()) {
-        engine_.watch_states();
-        return outcome(length);
-      }
-      too_long = too_long || end == End::kTooLong;
-      if (!strategy.next(engine_, end)) return too_long ? Outcome::kUnknown : Outcome::kFails;
-      known = strategy.known();
-    }
-    return Outcome::kUnknown;
+    Dpor walk(engine_.options().max_steps, length);
+    const Outcome outcome_here = look_for_success(walk, length, ~uint64_t{0});
+    if (!engine_.wants_restart()) return outcome_here;
+    engine_.watch_states();
+    return outcome(length);
   }
 
   // What succeeds from a beginning succeeds from every shorter one. Where successes are soon found

@@ -9,21 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "explorer/random_program.h"
+#include "explorer/random_search.h"
 #include "explorer/schedule.h"
-#include "explorer/search.h"
 
 namespace explorer {
 namespace {
-
-Options options_for(const RandomProgram& program, Method method) {
-  Options options;
-  options.method = method;
-  options.engine.spurious_wakeups = program.spurious_wakeups();
-  options.engine.max_steps = 400;
-  options.engine.check_lock_order = false;
-  return options;
-}
 
 struct Everything {
   std::vector<std::vector<Decision>> successes;
@@ -32,7 +22,7 @@ struct Everything {
 
 Everything all_executions(RandomProgram& program) {
   Everything all;
-  Options options = options_for(program, Method::kFull);
+  Options options = search_options(program, Method::kFull);
   options.keep_going = true;
   options.observer = [&](const Engine& engine, End end) {
     if (end == End::kComplete && !engine.found()) all.successes.push_back(schedule_of(engine));
@@ -44,7 +34,7 @@ Everything all_executions(RandomProgram& program) {
 
 std::set<Kind> kinds_with(RandomProgram& program, int preemptions) {
   std::set<Kind> kinds;
-  Options options = options_for(program, Method::kBound);
+  Options options = search_options(program, Method::kBound);
   options.preemptions = preemptions;
   options.keep_going = true;
   options.observer = [&](const Engine& engine, End) { kinds.insert(engine.finding().kind); };
@@ -69,14 +59,8 @@ struct Tally {
 };
 
 void compare(uint64_t seed, Tally& tally) {
-  RandomProgramOptions how;
-  how.seed = seed;
-  how.interleavings = 3'000;
-  how.spins = seed % 3 == 0;
-  how.yields = seed % 4 == 0;
-  how.plain = seed % 5 == 0;
-  RandomProgram program(how);
-  const Options options = options_for(program, Method::kDpor);
+  RandomProgram program(random_mix(seed, 3'000));
+  const Options options = search_options(program, Method::kDpor);
   const Result result = search(program, options);
   if (result.verdict != Verdict::kViolated) return;
   const Everything all = all_executions(program);

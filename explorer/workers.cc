@@ -1,18 +1,15 @@
 #include "explorer/workers.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 
 namespace explorer {
 namespace {
@@ -21,20 +18,11 @@ using Clock_ = std::chrono::steady_clock;
 
 constexpr int kMaxWorkers = 256;
 constexpr int kTickMilliseconds = 50;
-constexpr uint64_t kExecutionsBetweenLooks = 64;
 
 void send(int pipe, const std::string& text) {
   Writer frame;
   frame.put(text);
-  const char* at = frame.text().data();
-  size_t left = frame.text().size();
-  while (left > 0) {
-    const ssize_t done = ::write(pipe, at, left);
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) ::_exit(1);  // nobody listens any more
-    at += done;
-    left -= static_cast<size_t>(done);
-  }
+  if (!write_all(pipe, frame.text())) ::_exit(1);  // nobody listens any more
 }
 
 }  // namespace
@@ -56,20 +44,12 @@ Workers::Workers(Engine& engine, const Options& options, SearchState& state)
     : engine_(engine),
       options_(options),
       state_(state),
+      memory_(boost::interprocess::anonymous_shared_memory(sizeof(Shared))),
       workers_(static_cast<size_t>(std::clamp(options.jobs, 1, kMaxWorkers))) {
-  void* const p =
-      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) {
-    std::perror("explorer: cannot share memory with the processes of a search");
-    std::abort();
-  }
-  shared_ = new (p) Shared;
+  shared_ = new (memory_.get_address()) Shared;
 }
 
-Workers::~Workers() {
-  kill_all();
-  ::munmap(shared_, sizeof(Shared));
-}
+Workers::~Workers() { kill_all(); }
 
 void Workers::kill_all() {
   for (Worker& worker : workers_) {
@@ -133,9 +113,8 @@ void Workers::work(size_t index, size_t item_index, int pipe) {
     send(pipe, text.text());
   };
   uint32_t checkpoints = shared_->checkpoints;
-  uint64_t executions = 0;
   search.run([&] {
-    if (++executions % kExecutionsBetweenLooks != 0 && search.result().longest <= 200) return true;
+    if (!search.look_due()) return true;
     slot.executions = search.result().executions;
     slot.cut_short = search.result().cut_short;
     slot.events = search.result().events;
@@ -156,9 +135,7 @@ void Workers::message(Worker& worker, const std::string& text) {
   SearchState::Item& item = state_.items[worker.item];
   worker.ended = from.get<bool>();
   item.progress = from.get<double>();
-  for (const LockOrder::Edge& edge : load_edges(from)) {
-    engine_.lock_order().add(edge.held, edge.taken, edge.thread, edge.site);
-  }
+  engine_.lock_order().add(load_edges(from));
   std::string saved = from.text();
   worker.awaited = false;
   const PartSearch::Summary summary = PartSearch::summary(saved);

@@ -10,6 +10,8 @@
 
 #include <sys/types.h>
 
+#include <boost/interprocess/anonymous_shared_memory.hpp>
+#include <boost/interprocess/mapped_region.hpp>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -57,6 +59,7 @@ class Workers {
   Engine& engine_;
   const Options& options_;
   SearchState& state_;
+  boost::interprocess::mapped_region memory_;
   std::vector<Worker> workers_;
   Shared* shared_ = nullptr;
   size_t next_ = 0;

@@ -2,23 +2,11 @@
 # long_search_test.sh RUNNER: searches that are kept, resumed, killed and shared, from the command
 # line of the explorer's runner.
 set -u
+. "$(dirname "$0")/expect.sh"
 runner=$1
-failed=0
+program=("$runner")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-
-# expect NAME CODE REGEX ARGUMENT...: the runner ends with the code and a line matches.
-expect() {
-  local name=$1 code=$2 regex=$3 output got
-  shift 3
-  output=$("$runner" "$@" 2>&1)
-  got=$?
-  if [[ "$got" != "$code" ]] || ! grep -qE -e "$regex" <<<"$output"; then
-    echo "FAILED: $name: expected exit code $code and a line like '$regex', got $got:"
-    sed 's/^/  | /' <<<"$output"
-    failed=1
-  fi
-}
 
 one=hment/three_threads_add_the_first_mapping
 expect "a search says what it took" 0 \
@@ -55,14 +43,12 @@ for index in 0 1 2; do
   executions=$(sed -n 's/.*exhausted, \([0-9]*\) executions.*/\1/p' <<<"$output")
   if ! grep -q "covered: shard $((index + 1)) of 3: [0-9]* of [0-9]* parts" <<<"$output" ||
     [[ ! -f "$dir/status$index" || "${executions:-246}" == 246 ]]; then
-    echo "FAILED: shard $index of 3: $output"
-    failed=1
+    fail "shard $index of 3: $output"
   fi
   sum=$((sum + ${executions:-0}))
 done
 if [[ "$sum" != 246 ]]; then
-  echo "FAILED: the shards have $sum executions, not 246"
-  failed=1
+  fail "the shards have $sum executions, not 246"
 fi
 export TEST_TOTAL_SHARDS=3 TEST_SHARD_INDEX=3
 expect "a shard that is none is refused" 2 "expected a number of shards" --scenario=$one
@@ -85,15 +71,13 @@ while kill -0 $process 2>/dev/null; do
 done
 wait $process
 if [[ $? != 137 ]]; then
-  echo "FAILED: the search ended before it could be killed"
-  failed=1
+  fail "the search ended before it could be killed"
 fi
 resumed=$("$runner" --scenario=$long --search=bound --preemptions=2 --resume="$dir/killed" \
   --json=- |
   sed -n 's/^ *"\(executions\|cut_short\|events\)": /\1 /p')
 if [[ "$resumed" != "$whole" || -z "$whole" ]]; then
-  echo "FAILED: killed and resumed: expected '$whole', got '$resumed'"
-  failed=1
+  fail "killed and resumed: expected '$whole', got '$resumed'"
 fi
 
 exit "$failed"

@@ -1,27 +1,9 @@
 #!/bin/bash
 # page_flag_test.sh EXPLORER RELACY: --html of the scenario runner.
 set -u
+. "$(dirname "$0")/expect.sh"
 explorer=$PWD/$1
 relacy=$PWD/$2
-failed=0
-
-# expect NAME CODE REGEX PROGRAM ARGUMENT...: it ends with the code and a line matches.
-expect() {
-  local name=$1 code=$2 regex=$3 output got
-  shift 3
-  output=$("$@" 2>&1)
-  got=$?
-  if [[ "$got" != "$code" ]] || ! grep -qE -e "$regex" <<<"$output"; then
-    echo "FAILED: $name: expected exit code $code and a line like '$regex', got $got:"
-    sed 's/^/  | /' <<<"$output"
-    failed=1
-  fi
-}
-
-fail() {
-  echo "FAILED: $1"
-  failed=1
-}
 
 clean=hment/two_threads_add_the_first_mapping
 violated=segmap/release_to_another_list_published

@@ -1,21 +1,8 @@
 #!/bin/bash
 # runner_test.sh RUNNER: the command line of a scenario runner.
 set -u
-runner=$1
-failed=0
-
-# expect NAME CODE REGEX ARGUMENT...: the runner ends with the code and a line matches.
-expect() {
-  local name=$1 code=$2 regex=$3 output got
-  shift 3
-  output=$("$runner" "$@" 2>&1)
-  got=$?
-  if [[ "$got" != "$code" ]] || ! grep -qE -e "$regex" <<<"$output"; then
-    echo "FAILED: $name: expected exit code $code and a line like '$regex', got $got:"
-    sed 's/^/  | /' <<<"$output"
-    failed=1
-  fi
-}
+. "$(dirname "$0")/expect.sh"
+program=("$1")
 
 one=hment/two_threads_add_the_first_mapping
 expect "an exhausted search is clean" 0 "^$one: exhausted, [0-9]+ executions" --scenario="$one"

@@ -177,6 +177,8 @@ inline bool PP_ISMOD(const page_t* pp) {
 
 // --- I/O lock ----------------------------------------------------------------------------------
 
+// The mutex that p_iolock_state changes under.
+Mutex& page_io_mutex(Vm& vm, const page_t* pp);
 // Sleeps until it has the I/O lock. In: p_selock held.
 void page_io_lock(Vm& vm, page_t* pp);
 // 1 if taken, 0 if in use.

@@ -43,8 +43,6 @@ void page_lock_sleep(page_t* pp, Mutex& pse, Mutex* lock,
   if (lock != nullptr) lock->enter();
 }
 
-Mutex& page_io_mutex(Vm& vm, const page_t* pp) { return vm.pio_mutex[pp->p_pagenum]; }
-
 }  // namespace
 
 Mutex& page_se_mutex(Vm& vm, const page_t* pp) { return vm.pse_mutex[pp->p_pagenum]; }
@@ -120,6 +118,8 @@ void page_lock_delete(Vm& vm, page_t* pp) {
   set_selock(pp, SE_DELETED);
   pp->p_cv.broadcast();
 }
+
+Mutex& page_io_mutex(Vm& vm, const page_t* pp) { return vm.pio_mutex[pp->p_pagenum]; }
 
 void page_io_lock(Vm& vm, page_t* pp) {
   HAT_ASSERT(PAGE_LOCKED(pp));

@@ -75,7 +75,7 @@ bool pvn_wanted(Vm& vm, const vnode_t* vp, const page_t* pp, uint64_t off, uint3
   // ... unless somebody is writing it out: then the bit is clear already, the backing has the old
   // data still, and who waits for data to be written waits for these.
   if (!may_wait(flags)) return false;
-  MutexGuard guard(vm.pio_mutex[pp->p_pagenum]);
+  MutexGuard guard(page_io_mutex(vm, pp));
   return page_iolocked(pp) || PP_ISMOD(pp);
 }
 

@@ -1,13 +1,12 @@
 // run_isolated(): a run in a forked child whose end, output included, becomes a report.
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -19,6 +18,7 @@
 #ifdef HATCHECK_WITH_ASAN
 #include <sanitizer/lsan_interface.h>
 #endif
+#include <sys/mman.h>  // memfd_create
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
