@@ -39,8 +39,11 @@ class Tables(unittest.TestCase):
         self.assertEqual(row.scenario, "hment/two_records_in_one_bucket_chain")
         self.assertIn("without the lock", row.breaks)
 
-    def test_a_defect_without_a_scenario_is_for_stress_only(self):
-        self.assertEqual(list(self.rows["S12"].targets), ["stress"])
+    def test_every_defect_has_a_scenario(self):
+        for row in self.rows.values():
+            if row.published:
+                self.assertTrue(row.scenario, row.name)
+                self.assertEqual(set(row.targets), set(scorecard.DETECTORS), row.name)
 
     def test_the_unmodified_sources_run_all_scenarios_and_must_be_clean(self):
         row = self.rows["unmodified"]

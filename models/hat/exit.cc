@@ -225,12 +225,40 @@ class CreationAgainstExit : public HatModel {
   hat_t* fresh_ = nullptr;
 };
 
+// S15: the segments of an exiting process may overlap in what they unload.
+class ExitUnloadsTwice : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/pageunload_against_an_exit_that_unloads_twice";
+  static constexpr const char* kClaim = "what was unloaded is not found again";
+  static constexpr Bounds kBounds = kBounded;
+
+  ExitUnloadsTwice() : HatModel(two_levels()) { load(hat_, 0, page_); }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
+      return;
+    }
+    as_t* const as = hat_->hat_as();
+    WriterGuard guard(as->a_lock);
+    hat_free_start(sys, hat_);
+    for (int i = 0; i < 2; ++i) hat_unload(sys, hat_, 0, pagesize(), HAT_UNLOAD_UNMAP);
+    hat_free_end(sys, hat_);
+    as->a_hat = nullptr;
+  }
+  void check() override { HAT_ASSERT(records(page_) == 0); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> exit_scenarios() {
   return scenario_list<PageunloadAgainstExit, HmentStealAgainstExit, StealAgainstExit,
                        ReapAgainstExit, ShareAgainstSteal, ShareAndExitAgainstSteal, TwoExits,
-                       StealAlongAnExit, CreationAgainstExit>();
+                       StealAlongAnExit, CreationAgainstExit, ExitUnloadsTwice>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

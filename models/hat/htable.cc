@@ -1,5 +1,6 @@
 // Page tables: two threads create one, the last hold goes while another thread wants the table, and
 // the end of a table is the end of its parent.
+#include "hat/htable_walk.h"
 #include "models/hat/hat_model.h"
 #include "models/hat/scenarios.h"
 
@@ -241,13 +242,76 @@ class OneCachedTable : public Cascade {
   std::array<Guarded<htable_t*>, 2> found_;
 };
 
+// S12: the kernel's mappings are beyond the hole in the addresses.
+class WalkAcrossTheHole : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "htable/walk_across_the_hole_against_unload";
+  static constexpr const char* kClaim = "what is behind the hole is found, and at its address";
+
+  WalkAcrossTheHole() : HatModel(two_levels()) {
+    hat_memload(sys, sys.kas_hat(), sys.kernelbase, page_, PROT_READ_ATTR, HAT_LOAD);
+  }
+  void thread(int index) {
+    hat_t* const kas = sys.kas_hat();
+    if (index == 1) {
+      hat_unload(sys, kas, sys.kernelbase, pagesize(), HAT_UNLOAD);
+      return;
+    }
+    const uintptr_t before = sys.mmu().hole_start() - pagesize();
+    const uintptr_t end = sys.kernelbase + pagesize();
+    // The step of a walk that passes the hole: from entry to entry of the top table.
+    uintptr_t va = before;
+    htable_scan(sys, kas->hat_htable(), &va, end);
+    HAT_ASSERT(va == sys.kernelbase, "not the address of the first entry behind the hole");
+
+    htable_t* ht = nullptr;
+    va = before;
+    const x86pte_t pte = htable_walk(sys, kas, &ht, &va, end);
+    if (ht == nullptr) return;
+    HAT_ASSERT(va == sys.kernelbase && PTE2PFN(pte, 0) == page_->p_pagenum);
+    htable_release(sys, ht);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
+// S13: the pointer entry is not 0 but has PT_REF, as hardware may leave it that marks an entry
+// which is cleared at that moment.
+class LinkOverLeftovers : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "htable/table_linked_over_leftovers_against_walk";
+  static constexpr const char* kClaim = "what was loaded is what the hardware finds";
+
+  LinkOverLeftovers() : HatModel(two_levels()) {
+    x86pte_access(sys, hat_->hat_htable(), 0).store(PT_REF, std::memory_order_relaxed);
+    put_on(1, hat_);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      load(hat_, 0, page_);
+    } else {
+      read(0);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(access(1, 0, AccessKind::kRead).ok, "the hardware does not find the page");
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> htable_scenarios() {
   return scenario_list<CreateRace<2>, CreateRace<3>, CreateAgainstLastRelease, TwoReleases,
                        LookupAgainstRelease, ReleaseOfALockedEmptyTable, LoadAgainstLastUnload,
-                       CascadeAgainstSibling, CascadeAgainstSameChild, TwoCascades,
-                       OneCachedTable>();
+                       CascadeAgainstSibling, CascadeAgainstSameChild, TwoCascades, OneCachedTable,
+                       WalkAcrossTheHole, LinkOverLeftovers>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

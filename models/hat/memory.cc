@@ -225,13 +225,70 @@ class TwoAllocationsOfTheLastPage : public LittleMemory {
   std::array<Guarded<page_t*>, 2> got_;
 };
 
+// S8: a page table may be had when its allocator looks, and not any more when it asks for the page.
+class TableAgainstLastPages : public LittleMemory {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/a_table_and_two_pages_of_the_last_two";
+  static constexpr const char* kClaim = "an allocation of a page table that fails leaves no trace";
+
+  TableAgainstLastPages() : LittleMemory(/*left=*/2) {}
+  void thread(int index) {
+    if (index == 0) {
+      table_ = ptable_alloc(sys, /*seed=*/4096);
+    } else {
+      for (uint64_t i = 0; i < 2; ++i) pages_[i] = create(i, PG_EXCL);
+    }
+  }
+  void check() override {
+    const int made = table_() == PFN_INVALID ? 0 : 1;
+    HAT_ASSERT(sys.active_ptables.load(std::memory_order_relaxed) == tables_before_ + made,
+               "a table that does not exist is counted");
+    HAT_ASSERT(availrmem(sys.vm) == available_before_ - made, "memory is reserved for no page");
+    if (made != 0) ptable_free(sys, table_());
+    for (const Guarded<page_t*>& pp : pages_) {
+      if (pp() != nullptr) page_destroy(sys.vm, pp(), 0);
+    }
+  }
+
+ private:
+  const int64_t tables_before_ = sys.active_ptables.load(std::memory_order_relaxed);
+  const int64_t available_before_ = availrmem(sys.vm);
+  Guarded<pfn_t> table_{PFN_INVALID};
+  std::array<Guarded<page_t*>, 2> pages_;
+};
+
+// S9: the helper that prepares an entry for a dump is a load like others, and may ask for a table.
+class EntrySetByHand : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/an_entry_set_by_hand_against_lookup";
+  static constexpr const char* kClaim = "the depth of a load is what it was (invariant 58)";
+
+  EntrySetByHand() : HatModel(three_levels()) {}
+  void thread(int index) {
+    hat_t* const kas = sys.kas_hat();
+    if (index == 1) {
+      htable_t* const ht = htable_lookup(sys, kas, sys.kernelbase, 0);
+      if (ht != nullptr) htable_release(sys, ht);
+      return;
+    }
+    const MemPte entry = hat_mempte_setup(sys, sys.kernelbase);
+    HAT_ASSERT(find(kas, sys.kernelbase) == entry.ht, "nothing keeps the table");
+    hat_mempte_release(sys, sys.kernelbase, entry);
+    HAT_ASSERT(sys.me().t_hatdepth() == 0);
+  }
+  void check() override { HAT_ASSERT(find(sys.kas_hat(), sys.kernelbase) == nullptr); }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> memory_scenarios() {
-  return scenario_list<
-      FrameAgainstReader, FrameAgainstReaderAndClaimant, NestedLoads<ReserveDesign::kThread>,
-      NestedLoads<ReserveDesign::kDepth>, TwoOwners, Recursion<ReserveDesign::kThread>,
-      Recursion<ReserveDesign::kDepth>, AllocationAgainstFree, TwoAllocationsOfTheLastPage>();
+  return scenario_list<FrameAgainstReader, FrameAgainstReaderAndClaimant,
+                       NestedLoads<ReserveDesign::kThread>, NestedLoads<ReserveDesign::kDepth>,
+                       TwoOwners, Recursion<ReserveDesign::kThread>,
+                       Recursion<ReserveDesign::kDepth>, AllocationAgainstFree,
+                       TwoAllocationsOfTheLastPage, TableAgainstLastPages, EntrySetByHand>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -286,6 +286,65 @@ class TwoProtects : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// S18: nobody collects REF and MOD of such a mapping, so it has both from the start, and the
+// hardware never writes the entry.
+class NosyncAgainstPagesync : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "refmod/pagesync_of_a_mapping_that_is_not_synced";
+  static constexpr const char* kClaim = "the entry keeps both bits, and the page gets neither";
+
+  NosyncAgainstPagesync() : HatModel(two_levels()) {
+    load(hat_, 0, page_, kReadWrite | HAT_NOSYNC);
+    page_->p_nrm.store(0, std::memory_order_relaxed);
+    put_on(1, hat_);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pagesync(sys, page_, HAT_SYNC_ZERORM);
+    } else {
+      write(0, 7);
+    }
+  }
+  void check() override {
+    constexpr x86pte_t kBoth = PT_REF | PT_MOD;
+    HAT_ASSERT((x86pte_get(sys, find(hat_, 0), 0) & kBoth) == kBoth);
+    HAT_ASSERT((nrm(page_) & (P_REF | P_MOD)) == 0);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// S26: the mapping that is to be changed goes away, and its page is written back.
+class ProtectAgainstUnloadAndClean : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "refmod/chgprot_against_unload_and_cleaning_of_the_page";
+  static constexpr const char* kClaim = "a page that is clean and not mapped stays clean";
+
+  ProtectAgainstUnloadAndClean() : HatModel(two_levels()) {
+    load(hat_, 0, page_);
+    put_on(1, hat_);
+    access(1, 0, AccessKind::kWrite, 7);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      ReaderGuard guard(hat_->hat_as()->a_lock);
+      hat_chgprot(sys, hat_, 0, pagesize(), kReadOnly);
+    } else {
+      unload(hat_, 0);
+      hat_page_clrattr(sys, page_, P_MOD);
+    }
+  }
+  void check() override { HAT_ASSERT((nrm(page_) & P_MOD) == 0, "nobody has written to it since"); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> refmod_scenarios() {
@@ -301,7 +360,8 @@ std::vector<AnyScenario> refmod_scenarios() {
       UnloadAgainstWrite<kRecheck, kA>, UnloadAgainstWrite<kBlind, kA>,
       UnloadAgainstWrite<kRecheck, kC>, UnloadAgainstWrite<kBlind, kC>,
       ReloadAgainstWrite<kRecheck>, ReloadAgainstWrite<kBlind>, UncachedWrite,
-      HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects>();
+      HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects, NosyncAgainstPagesync,
+      ProtectAgainstUnloadAndClean>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

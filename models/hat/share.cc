@@ -154,11 +154,63 @@ class CopyAgainstReuse : public HatModel {
   hat_t* const sharer_ = new_hat();
 };
 
+// S19: a segment of two large pages, which fill an upper table and are locked. The sharer is given
+// one of them, which is less than the table.
+class HalfOfAnUpperTable : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/half_of_an_upper_table_against_access";
+  static constexpr const char* kClaim = "a sharer reaches what it was given, and no more";
+
+  HalfOfAnUpperTable() : HatModel(upper_tables()) {
+    for (int i = 0; i < 2; ++i) {
+      page_t* const large = new_large_page();
+      std::array<page_t*, 2> pages = {large, large + 1};
+      ReaderGuard guard(source_->hat_as()->a_lock);
+      hat_memload_array(sys, source_, i * half(), half(), pages.data(), kReadWrite,
+                        HAT_LOAD_SHARE | HAT_LOAD_LOCK);
+    }
+    put_on(1, sharer_);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      HAT_ASSERT(!read(half()).ok, "a sharer reaches what it was not given");
+      return;
+    }
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_share(sys, sharer_, 0, source_, 0, half(), 1);
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(sharer_, 0));
+    HAT_ASSERT(!is_mapped(sharer_, half()), "a sharer maps what it was not given");
+    put_on(1, sys.kas_hat());
+    {
+      ReaderGuard guard(sharer_->hat_as()->a_lock);
+      hat_unshare(sys, sharer_, 0, half(), 1);
+    }
+    ReaderGuard guard(source_->hat_as()->a_lock);
+    hat_unlock(sys, source_, 0, 2 * half());
+  }
+
+ private:
+  static SystemConfig upper_tables() {
+    SystemConfig config = three_levels();
+    config.machine.mmu.max_page_level = 1;
+    config.machine.nframes = 24;
+    return config;
+  }
+  // One large page.
+  uint64_t half() const { return sys.mmu().level_size(1); }
+
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> share_scenarios() {
   return scenario_list<ShareAgainstPageunload, UnshareAgainstPageunload, TwoSharers, SharedTwice,
-                       ShareAgainstLoad, CopyAgainstReuse>();
+                       ShareAgainstLoad, CopyAgainstReuse, HalfOfAnUpperTable>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -222,12 +222,93 @@ class TwoAllocationsSteal : public Robbed {
   std::array<Guarded<htable_t*>, 2> found_;
 };
 
+// S10: who gave something goes to the end of the list.
+class ThievesTakeTurns : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/two_thieves_and_three_address_spaces";
+  static constexpr const char* kClaim = "who has not been robbed yet is the next to be";
+
+  // Each has a table to give: an empty one, that it keeps for later.
+  ThievesTakeTurns() : HatModel(two_levels()) {
+    for (int i = 0; i < 3; ++i) {
+      htable_release(sys, htable_create(sys, new_hat(), 0, 0, nullptr));
+    }
+  }
+  void thread(int index) { stolen_[index] = htable_steal(sys, 1, /*active=*/false); }
+  void check() override {
+    const hat_t* hat = sys.kas_hat()->hat_next();
+    HAT_ASSERT(gives(hat), "the first on the list was robbed, and another one was not");
+    while ((hat = hat->hat_next()) != nullptr) HAT_ASSERT(!gives(hat));
+    for (const Guarded<htable_t*>& stolen : stolen_) htable_free(sys, stolen());
+  }
+
+ private:
+  static bool gives(const hat_t* hat) {
+    return hat->hat_ht_cached.load(std::memory_order_relaxed) != nullptr;
+  }
+
+  std::array<Guarded<htable_t*>, 2> stolen_;
+};
+
+// S24: memory is short, and the tables in use are to stay where they are.
+class ReapAgainstUse : public Robbed {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/reap_against_use_of_a_table";
+  static constexpr const char* kClaim = "a reap takes empty tables, and no mapping";
+
+  void thread(int index) {
+    if (index == 0) {
+      htable_reap(sys);
+      return;
+    }
+    htable_t* const ht = htable_lookup(sys, hat, 0, 0);
+    HAT_ASSERT(ht != nullptr, "a table in use was reaped");
+    htable_release(sys, ht);
+  }
+  void check() override { HAT_ASSERT(is_mapped(hat, 0), "a mapping was reaped"); }
+};
+
+// S8: how much a reap takes shows where there is much.
+class ReapOfMany : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "steal/reap_of_twelve_tables";
+  static constexpr const char* kClaim = "ten tables at least, more if memory is large";
+
+  ReapOfMany() : HatModel(roomy()) {
+    std::array<htable_t*, kTables> made;
+    const uint64_t span = sys.mmu().level_size(1);
+    for (uint64_t i = 0; i < kTables; ++i) made[i] = htable_create(sys, hat_, i * span, 0, nullptr);
+    for (htable_t* const ht : made) htable_release(sys, ht);
+  }
+  void thread(int) { htable_reap(sys); }
+  void check() override {
+    HAT_ASSERT(hat_->hat_ht_cached.load(std::memory_order_relaxed) == nullptr,
+               "the reap left tables");
+  }
+
+ private:
+  static constexpr uint64_t kTables = 12;
+  // A twentieth of memory are as many pages.
+  static SystemConfig roomy() {
+    SystemConfig config = two_levels();
+    config.machine.mmu.bits_per_level = 5;
+    config.machine.nframes = 20 * kTables;
+    return config;
+  }
+
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> steal_scenarios() {
   return scenario_list<StealAgainstLoad, StealAgainstLockingLoad, StealAgainstLocking,
                        StealAgainstPassingHold, StealAgainstUnload, StealAgainstPageunload,
-                       StealAgainstCreate, TwoThieves, AllocationSteals, TwoAllocationsSteal>();
+                       StealAgainstCreate, TwoThieves, AllocationSteals, TwoAllocationsSteal,
+                       ThievesTakeTurns, ReapAgainstUse, ReapOfMany>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

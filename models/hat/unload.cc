@@ -286,6 +286,42 @@ class OffListLoadAgainstUnload : public OffList {
   }
 };
 
+// S11: who unloads a range may ask to be told what was there.
+class RangesOfACallback : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/ranges_of_a_callback_against_pageunload";
+  static constexpr const char* kClaim = "the callback names what was unloaded, and nothing else";
+
+  RangesOfACallback() : HatModel(two_levels()) {
+    load(hat_, 0, first_);
+    load(hat_, pagesize(), second_);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      hat_pageunload(sys, first_, HAT_FORCE_PGUNLOAD);
+      return;
+    }
+    const auto told = [this](uintptr_t start, uintptr_t end) {
+      HAT_ASSERT(start == told_up_to_ || start == pagesize(), "a range begins somewhere else");
+      told_up_to_ = end;
+    };
+    const HatUnloadCallback callback = told;
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_unload_callback(sys, hat_, 0, 2 * pagesize(), HAT_UNLOAD, &callback);
+  }
+  void check() override {
+    HAT_ASSERT(told_up_to_ == 2 * pagesize(),
+               "the last range ends at " + std::to_string(told_up_to_));
+  }
+
+ private:
+  page_t* const first_ = new_page();
+  page_t* const second_ = new_page();
+  hat_t* const hat_ = new_hat();
+  uintptr_t told_up_to_ = 0;
+};
+
 }  // namespace
 
 std::vector<AnyScenario> unload_scenarios() {
@@ -293,7 +329,7 @@ std::vector<AnyScenario> unload_scenarios() {
                        PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
                        PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement,
                        LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
-                       TwoOffListLoads, OffListLoadAgainstUnload>();
+                       TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
