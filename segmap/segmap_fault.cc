@@ -97,15 +97,31 @@ void load_page(Segmap& seg, const smap* smp, page_t* pp, uintptr_t addr, size_t 
     stays_locked = type == F_SOFTLOCK;
   }
   // A VMODSORT vnode is told of the first write to a clean page: by this fault, or by the next one.
-  if (IS_VMODSORT(smp->sm_vp())) {
+  const bool told = IS_VMODSORT(smp->sm_vp()) && rw != S_OTHER;
+  if (told) {
+    // So that it stays modified until it is mapped, see load_modified.
+    page_io_lock(seg.sys.vm, pp);
     if (rw == S_WRITE) {
       hat_setmod(seg.sys, pp);
-    } else if (rw != S_OTHER && !hat_ismod(pp)) {
+    } else if (!hat_ismod(pp)) {
       *prot &= ~PROT_WRITE_ATTR;
     }
   }
   hat_memload(seg.sys, seg.kas(), va, pp, *prot, stays_locked ? HAT_LOAD_LOCK : HAT_LOAD);
+  if (told) page_io_unlock(seg.sys.vm, pp);
   if (!stays_locked) page_unlock(seg.sys.vm, pp);
+}
+
+// Marks pp, a page of a VMODSORT vnode, modified and maps it writable. A walk that looks for
+// modified pages goes by the mark alone, so a writable page must have it. A write-back clears it,
+// takes WRITABLE from the mappings there are, and needs only a SHARED page lock as we do: the I/O
+// lock, which it holds too, keeps it from coming between the mark and the mapping. The published
+// routines do not take it here.
+void load_modified(Segmap& seg, uintptr_t va, page_t* pp, uint32_t flags) {
+  page_io_lock(seg.sys.vm, pp);
+  hat_setmod(seg.sys, pp);
+  hat_memload(seg.sys, seg.kas(), va, pp, seg.config.prot, flags);
+  page_io_unlock(seg.sys.vm, pp);
 }
 
 // The page at off for segmap_pagecreate: SHARED if it was there, EXCL if made now (*made).
@@ -180,9 +196,12 @@ int segmap_pagecreate(Segmap& seg, uintptr_t addr, size_t len, bool softlock) {
       set_bit(smp, page_bit(seg, va));
     }
     const bool stays_locked = made || softlock;
-    if (IS_VMODSORT(vp) && (seg.config.prot & PROT_WRITE_ATTR) != 0) hat_setmod(seg.sys, pp);
-    hat_memload(seg.sys, seg.kas(), va, pp, seg.config.prot,
-                stays_locked ? HAT_LOAD_LOCK : HAT_LOAD);
+    const uint32_t flags = stays_locked ? HAT_LOAD_LOCK : HAT_LOAD;
+    if (IS_VMODSORT(vp) && (seg.config.prot & PROT_WRITE_ATTR) != 0) {
+      load_modified(seg, va, pp, flags);
+    } else {
+      hat_memload(seg.sys, seg.kas(), va, pp, seg.config.prot, flags);
+    }
     if (!stays_locked) page_unlock(seg.sys.vm, pp);
   }
   return newpage;

@@ -301,17 +301,19 @@ FaultResult World::load(Process& p, uintptr_t va, PageId id, AccessKind kind, ui
   if (vop_getpage(sys.vm, id.vp, id.off, write ? S_WRITE : S_READ, &pp) != 0) {
     return FaultResult::kError;
   }
-  if (IS_VMODSORT(id.vp)) {
-    // Such a page is written only after it has been marked modified, so a read maps it read-only.
-    if (write) {
-      hat_page_setattr(sys, pp, P_MOD | P_REF);
-    } else {
-      prot &= ~PROT_WRITE_ATTR;
-    }
+  // A page of a VMODSORT vnode is written only after it has been marked modified, so a read maps it
+  // read-only. The I/O lock keeps a write-back from clearing the mark before the page is mapped.
+  const bool marks = write && IS_VMODSORT(id.vp);
+  if (marks) {
+    page_io_lock(sys.vm, pp);
+    hat_page_setattr(sys, pp, P_MOD | P_REF);
+  } else if (IS_VMODSORT(id.vp)) {
+    prot &= ~PROT_WRITE_ATTR;
   }
   const uint64_t epoch = oracle.unload_epoch(pp->p_pagenum);
   p.shadow.begin(va);
   hat_memload(sys, p.as.a_hat, va, pp, prot | PROT_USER_ATTR, flags);
+  if (marks) page_io_unlock(sys.vm, pp);
   p.shadow.end_mapped(va, pp->p_pagenum, (prot & PROT_WRITE_ATTR) != 0, epoch);
   page_unlock(sys.vm, pp);
   return FaultResult::kMapped;

@@ -349,6 +349,40 @@ class WriteAfterRead : public SegmapModel {
   const uintptr_t window_;
 };
 
+// The walk goes by the mark of the page alone, and a write-back takes the mark away: the page must
+// not become writable without it, neither by a fault nor where a file system is about to overwrite
+// a whole page that is there.
+template <bool kPagecreate>
+class FirstWriteAgainstWalk : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = kPagecreate
+                                           ? "segmap/pagecreate_against_a_walk_of_a_sorted_vnode"
+                                           : "segmap/first_write_against_a_walk_of_a_sorted_vnode";
+  static constexpr const char* kClaim = "what this walk has missed the next one finds";
+
+  FirstWriteAgainstWalk()
+      : SegmapModel({.vnode_flag = VMODSORT}), window_(get(0, S_READ, SM_FAULT)) {
+    page_exists(sys.vm, &file, 0)->p_nrm.store(P_REF, std::memory_order_relaxed);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0);
+      return;
+    }
+    if (kPagecreate) HAT_ASSERT(segmap_pagecreate(seg(), window_, pagesize(), false) == 0);
+    write_word(window_, 37);
+  }
+  void check() override {
+    HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0);
+    HAT_ASSERT(on_disk(0) == 37, "the page is writable and counts as clean");
+    put(window_);
+  }
+
+ private:
+  const uintptr_t window_;
+};
+
 // CPU 0 has the translation of a cached slot in its TLB when it recycles the slot. The PTE may have
 // been cleared by somebody who has not flushed it yet.
 class RecycleAgainstPageunload : public SegmapModel {
@@ -410,12 +444,12 @@ class SetmodAgainstWalk : public SegmapModel {
 }  // namespace
 
 std::vector<AnyScenario> segmap_page_scenarios() {
-  return scenario_list<PagecreateAgainstFault, TwoPagecreates, PageunloadAgainstCopy,
-                       PageoutAgainstWrite, SoftlockAgainstPageout, RecycleOfAPageInUse,
-                       LookupAgainstNewIdentity<true>, LookupAgainstNewIdentity<false>,
-                       LookupNowaitAgainstRename, PagecreatesInOneSlot, Syncs<2>, Syncs<3>,
-                       SyncAgainstWrite, TransferThatFails, WriteAfterRead,
-                       RecycleAgainstPageunload, SetmodAgainstWalk>();
+  return scenario_list<
+      PagecreateAgainstFault, TwoPagecreates, PageunloadAgainstCopy, PageoutAgainstWrite,
+      SoftlockAgainstPageout, RecycleOfAPageInUse, LookupAgainstNewIdentity<true>,
+      LookupAgainstNewIdentity<false>, LookupNowaitAgainstRename, PagecreatesInOneSlot, Syncs<2>,
+      Syncs<3>, SyncAgainstWrite, TransferThatFails, WriteAfterRead, FirstWriteAgainstWalk<true>,
+      FirstWriteAgainstWalk<false>, RecycleAgainstPageunload, SetmodAgainstWalk>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
