@@ -280,6 +280,12 @@ _TABLE = {
         "fault_keeps_page": (
             "segmap/pageunload_between_fault_and_copy", "deadlock|lost wake-up|assertion",
         ),
+        "fault_marks_unlocked": (
+            "segmap/first_write_against_a_walk_of_a_sorted_vnode", "assertion",
+        ),
+        "pagecreate_marks_unlocked": (
+            "segmap/pagecreate_against_a_walk_of_a_sorted_vnode", "assertion",
+        ),
         "pagecreate_unlocks": ("segmap/pagecreate_against_fault", "assertion|panic"),
         "softlock_unlocks": ("segmap/softlock_against_pageout", "assertion|panic"),
         "softunlock_keeps_page": (
