@@ -47,8 +47,9 @@ uint16_t Dpor::pick_choice(Engine& engine, uint64_t allowed) {
   const int index = engine.steps();
   const Node& node = nodes_[index];
   if (!has_choices_) {
+    // Until here all steps that sleep had no choice.
     has_choices_ = true;
-    for (Choices& choices : slept_choices_) choices.fill(~uint64_t{0});
+    for (int i = 0; i <= index; ++i) slept_choices_[i].fill(~uint64_t{0});
   }
   if (node.todo != 0) return tree_.node(node.todo).label.choice;
   const int thread = engine.running();
@@ -140,7 +141,6 @@ void Dpor::load(Reader& from) {
   if (plan_.size() + 2 > nodes_.size()) plan_.clear();
   known_ = static_cast<int>(plan_.size());
   has_choices_ = from.get<bool>();
-  for (Choices& choices : slept_choices_) choices.fill(~uint64_t{0});
   for (int i = 0; i <= known_; ++i) {
     Node& node = nodes_[i];
     node.sleep = from.get<uint8_t>();

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "explorer/engine.h"
+#include "explorer/lazy_array.h"
 #include "explorer/wakeup_tree.h"
 #include "explorer/walk.h"
 
@@ -85,8 +86,8 @@ class Dpor : public Walk {
 
   const int fixed_;
   WakeupTree tree_;
-  std::vector<Node> nodes_;
-  std::vector<Choices> slept_choices_;  // per node, where there are choices at all
+  LazyArray<Node> nodes_;
+  LazyArray<Choices> slept_choices_;  // per node, where there are choices at all
   bool has_choices_ = false;
   int known_ = 0;
   std::vector<Decision> plan_;

@@ -33,7 +33,7 @@ Engine::Engine(Program& program, EngineOptions options)
       options_(options),
       arena_(Arena::instance()),
       thread_count_(program.threads()),
-      log_(new Event[options.max_steps + 1]),
+      log_(static_cast<size_t>(options.max_steps) + 1),
       lock_order_(std::make_unique<LockOrder>()) {
   main_.fiber = &stacks()[kMaxThreads];
   for (int i = 0; i < kMaxThreads; ++i) {
@@ -226,9 +226,8 @@ void Engine::reschedule() {
   if (next != current_->id) go(threads_[next]);
 }
 
-void Engine::stop_here(const Wanted& wanted) {
+void Engine::stop_here() {
   Thread& t = *current_;
-  t.wanted = wanted;
   if (t.yielded) settle_yield(t.wanted);
   if (starting_) {
     go_host(t);

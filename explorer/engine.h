@@ -23,6 +23,7 @@
 #include "explorer/event.h"
 #include "explorer/fiber.h"
 #include "explorer/finding.h"
+#include "explorer/lazy_array.h"
 #include "explorer/recorder.h"
 #include "explorer/site.h"
 #include "explorer/value.h"
@@ -228,7 +229,27 @@ class Engine {
   void go_host(Thread& from);
   [[noreturn]] void leave(End end);
   std::string leak_message() const;
-  void stop_here(const Wanted& wanted);
+  // Says what the running thread wants to do next. Field by field: a processor stalls on a copy of
+  // what was put together just before.
+  void want(const Label& label, const void* target, const Site& site, uint16_t choices = 0) {
+    Wanted& wanted = current_->wanted;
+    wanted.label.object = label.object;
+    wanted.label.object2 = label.object2;
+    wanted.label.thread = label.thread;
+    wanted.label.op = label.op;
+    wanted.label.access = label.access;
+    wanted.label.choice = label.choice;
+    wanted.target = target;
+    wanted.site = &site;
+    wanted.choices = choices;
+    wanted.retry = false;
+  }
+  // Lets the search decide when the running thread does what it wants.
+  void stop_here();
+  void stop_here(const Label& label, const void* target, const Site& site, uint16_t choices = 0) {
+    want(label, target, site, choices);
+    stop_here();
+  }
   void reschedule();
   int next_thread();
   Event& made(const Label& label, uint8_t outcome, Object* object, Object* object2);
@@ -250,7 +271,12 @@ class Engine {
   std::string waits_for(const Thread& thread) const;
 
   void touch(Object& object, const char* what, const Site& site);
-  void check_alive(const void* p, const char* what, const Site& site);
+  void check_alive(const void* p, const char* what, const Site& site) {
+    if (Arena::contains(p) && arena_.state(p) != Arena::State::kLive) [[unlikely]] {
+      used_dead(p, what, site);
+    }
+  }
+  [[noreturn]] void used_dead(const void* p, const char* what, const Site& site);
   void took(Object& lock, const Name& name, bool writer, bool blocking, const Site& site);
   void dropped(Object& lock);
   void acquire_mutex(Mutex& mutex, bool blocking, const Site& site);
@@ -270,7 +296,7 @@ class Engine {
   std::array<Thread, kMaxThreads> threads_;
   int thread_count_ = 0;
   Thread* current_ = nullptr;
-  std::unique_ptr<Event[]> log_;
+  LazyArray<Event> log_;
   int depth_ = 0;
   int known_ = 0;
   const Decision* plan_ = nullptr;

@@ -72,7 +72,7 @@ void Engine::settle_yield(Wanted& wanted) {
 void Engine::yield_step(const Site& site) {
   Thread& t = *current_;
   const Label label{0, 0, static_cast<uint8_t>(t.id), Op::kYield, 0, 0};
-  stop_here(Wanted{label, nullptr, &site, 0, false});
+  stop_here(label, nullptr, site);
   t.last_yield_event = depth_;
   const int index = depth_;
   yield_clock_ = made(label, Event::kDone, nullptr, nullptr).clock;

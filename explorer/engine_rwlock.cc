@@ -37,9 +37,9 @@ void Engine::enter_reader(RwLock& lock, const Site& site) {
     return;
   }
   const Label label{lock.id(), 0, static_cast<uint8_t>(t.id), Op::kReadEnter, 0, 0};
-  t.wanted = Wanted{label, &lock, &site, 0, false};
+  want(label, &lock, site);
   if (!lock.free_for_reader()) check_cycle(t, site);
-  stop_here(t.wanted);
+  stop_here();
   acquire_rw(lock, false, true, site);
   made(label, Event::kDone, &lock, nullptr);
 }
@@ -54,7 +54,7 @@ void Engine::enter_writer(RwLock& lock, const Site& site) {
   }
   const uint8_t me = static_cast<uint8_t>(t.id);
   const Label label{lock.id(), 0, me, Op::kWriteEnter, Label::kWrites, 0};
-  stop_here(Wanted{label, &lock, &site, 0, false});
+  stop_here(label, &lock, site);
   if (lock.free_for_writer()) {
     acquire_rw(lock, true, true, site);
     made(label, Event::kDone, &lock, nullptr);
@@ -64,9 +64,9 @@ void Engine::enter_writer(RwLock& lock, const Site& site) {
   lock.waiting_ |= static_cast<uint8_t>(1 << me);
   made(label, Event::kAnnounced, &lock, nullptr);
   const Label again{lock.id(), 0, me, Op::kWriteAcquire, Label::kWrites, 0};
-  t.wanted = Wanted{again, &lock, &site, 0, false};
+  want(again, &lock, site);
   check_cycle(t, site);
-  stop_here(t.wanted);
+  stop_here();
   lock.waiting_ &= static_cast<uint8_t>(~(1 << me));
   acquire_rw(lock, true, true, site);
   made(again, Event::kDone, &lock, nullptr);
@@ -92,7 +92,7 @@ bool Engine::try_enter(RwLock& lock, bool writer, const Site& site) {
                     writer ? Op::kTryWrite : Op::kTryRead,
                     writer ? Label::kWrites : uint8_t{0},
                     0};
-  stop_here(Wanted{label, &lock, &site, 0, false});
+  stop_here(label, &lock, site);
   if (!can()) {
     touch(lock, "a reader-writer lock", site);
     made(label, Event::kFailed, &lock, nullptr);
@@ -112,7 +112,7 @@ bool Engine::try_upgrade(RwLock& lock, const Site& site) {
          "an upgrade of " + to_string(lock.name_) + " by a thread that is no reader of it", site);
   }
   const Label label{lock.id(), 0, static_cast<uint8_t>(t.id), Op::kTryUpgrade, Label::kWrites, 0};
-  if (!alone_) stop_here(Wanted{label, &lock, &site, 0, false});
+  if (!alone_) stop_here(label, &lock, site);
   const bool can = lock.readers_ == bit && lock.waiting_ == 0;
   if (can) {
     lock.readers_ = 0;
@@ -136,7 +136,7 @@ void Engine::downgrade(RwLock& lock, const Site& site) {
          "a downgrade of " + to_string(lock.name_) + " by a thread that is not its writer", site);
   }
   const Label label{lock.id(), 0, static_cast<uint8_t>(t.id), Op::kDowngrade, Label::kWrites, 0};
-  if (!alone_) stop_here(Wanted{label, &lock, &site, 0, false});
+  if (!alone_) stop_here(label, &lock, site);
   touch(lock, "a reader-writer lock", site);
   lock.writer_ = -1;
   lock.readers_ |= static_cast<uint8_t>(1 << t.id);
@@ -164,7 +164,7 @@ void Engine::exit(RwLock& lock, const Site& site) {
                     writer ? Op::kWriteExit : Op::kReadExit,
                     writer ? Label::kWrites : uint8_t{0},
                     0};
-  if (!alone_) stop_here(Wanted{label, &lock, &site, 0, false});
+  if (!alone_) stop_here(label, &lock, site);
   touch(lock, "a reader-writer lock", site);
   if (writer) {
     lock.writer_ = -1;

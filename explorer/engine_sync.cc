@@ -22,14 +22,11 @@ bool releases(std::memory_order order) {
 
 }  // namespace
 
-void Engine::check_alive(const void* p, const char* what, const Site& site) {
-  if (Arena::contains(p) && arena_.state(p) != Arena::State::kLive) [[unlikely]] {
-    if (recorder_ != nullptr) recorder_->used_freed(p);
-    fail(arena_.state(p) == Arena::State::kFreed ? Kind::kUseAfterFree : Kind::kUninitialisedRead,
-         std::string(what) + " in memory that is " +
-             (arena_.state(p) == Arena::State::kFreed ? "freed" : "not allocated"),
-         site);
-  }
+void Engine::used_dead(const void* p, const char* what, const Site& site) {
+  if (recorder_ != nullptr) recorder_->used_freed(p);
+  const bool freed = arena_.state(p) == Arena::State::kFreed;
+  fail(freed ? Kind::kUseAfterFree : Kind::kUninitialisedRead,
+       std::string(what) + " in memory that is " + (freed ? "freed" : "not allocated"), site);
 }
 
 void Engine::touch(Object& object, const char* what, const Site& site) {
@@ -104,9 +101,9 @@ void Engine::lock(Mutex& mutex, const Site& site) {
     return;
   }
   const Label label{mutex.id(), 0, static_cast<uint8_t>(me), Op::kLock, Label::kWrites, 0};
-  current_->wanted = Wanted{label, &mutex, &site, 0, false};
+  want(label, &mutex, site);
   if (mutex.owner_ >= 0) check_cycle(*current_, site);
-  stop_here(current_->wanted);
+  stop_here();
   acquire_mutex(mutex, true, site);
   made(label, Event::kDone, &mutex, nullptr);
 }
@@ -121,7 +118,7 @@ bool Engine::try_lock(Mutex& mutex, const Site& site) {
   }
   CAPTURE_LOCAL_STATE(t);
   Label label{mutex.id(), 0, static_cast<uint8_t>(t.id), Op::kTryLock, 0, 0};
-  stop_here(Wanted{label, &mutex, &site, 0, false});
+  stop_here(label, &mutex, site);
   if (mutex.owner_ >= 0) {
     touch(mutex, "a mutex", site);
     made(label, Event::kFailed, &mutex, nullptr);
@@ -148,7 +145,7 @@ void Engine::unlock(Mutex& mutex, const Site& site) {
     return;
   }
   const Label label{mutex.id(), 0, static_cast<uint8_t>(me), Op::kUnlock, Label::kWrites, 0};
-  stop_here(Wanted{label, &mutex, &site, 0, false});
+  stop_here(label, &mutex, site);
   touch(mutex, "a mutex", site);
   release_mutex(mutex);
   made(label, Event::kDone, &mutex, nullptr);
@@ -184,7 +181,7 @@ void Engine::wait(CondVar& condvar, Mutex& mutex, const Site& site) {
   }
   const uint16_t choices = t.spurious_left > 0 ? 2 : 1;
   Label label{mutex.id(), condvar.id(), me, Op::kWait, Label::kWrites, 0};
-  stop_here(Wanted{label, &mutex, &site, choices, false});
+  stop_here(label, &mutex, site, choices);
   label.choice = decide(this->choices(t));
   touch(condvar, "a condition variable", site);
   release_mutex(mutex);
@@ -197,7 +194,7 @@ void Engine::wait(CondVar& condvar, Mutex& mutex, const Site& site) {
   t.sleeps_on = &condvar;
   made(label, Event::kDone, &mutex, &condvar);
   const Label again{mutex.id(), 0, me, Op::kReacquire, Label::kWrites, 0};
-  t.wanted = Wanted{again, &mutex, &site, 0, false};
+  want(again, &mutex, site);
   reschedule();
   acquire_mutex(mutex, true, site);
   made(again, Event::kDone, &mutex, nullptr);
@@ -217,7 +214,7 @@ void Engine::signal(CondVar& condvar, const Site& site) {
   if (alone_) return;
   Thread& t = *current_;
   Label label{condvar.id(), 0, static_cast<uint8_t>(t.id), Op::kSignal, Label::kWrites, 0};
-  stop_here(Wanted{label, &condvar, &site, 0, false});
+  stop_here(label, &condvar, site);
   touch(condvar, "a condition variable", site);
   const uint8_t sleepers = condvar.sleepers_;
   label.choice = decide(choices(t));
@@ -232,7 +229,7 @@ void Engine::broadcast(CondVar& condvar, const Site& site) {
   if (alone_) return;
   Thread& t = *current_;
   const Label label{condvar.id(), 0, static_cast<uint8_t>(t.id), Op::kBroadcast, Label::kWrites, 0};
-  stop_here(Wanted{label, &condvar, &site, 0, false});
+  stop_here(label, &condvar, site);
   touch(condvar, "a condition variable", site);
   Event& e = made(label, Event::kDone, &condvar, nullptr);
   e.mask = condvar.sleepers_;
@@ -259,7 +256,7 @@ void Engine::want_atomic(Object& object, Op op, const Site& site) {
   CAPTURE_LOCAL_STATE(t);
   const uint8_t access = op == Op::kLoad ? 0 : Label::kWrites;
   const Label label{object.id(), 0, static_cast<uint8_t>(t.id), op, access, 0};
-  stop_here(Wanted{label, &object, &site, 0, false});
+  stop_here(label, &object, site);
 }
 
 void Engine::atomic_done(Object& object, std::memory_order order, bool loads, bool stores,
@@ -295,7 +292,7 @@ uint32_t Engine::choose(uint32_t n, const Site& site) {
   }
   Thread& t = *current_;
   Label label{0, 0, static_cast<uint8_t>(t.id), Op::kChoose, 0, 0};
-  stop_here(Wanted{label, nullptr, &site, static_cast<uint16_t>(n), false});
+  stop_here(label, nullptr, site, static_cast<uint16_t>(n));
   label.choice = decide(choices(t));
   made(label, Event::kDone, nullptr, nullptr);
   return label.choice;

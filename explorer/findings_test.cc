@@ -1,9 +1,11 @@
 // What the engine must find, and what it must not take for a finding.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "explorer/search.h"
@@ -284,6 +286,46 @@ TEST(Findings, AStackOverflow) {
 TEST(Findings, ACrash) {
   EXPECT_EQ(explore({[](World& w) { *w.memory = 1; }}).finding.kind, Kind::kCrash);
   EXPECT_EQ(explore({[](World&) { std::abort(); }}).finding.kind, Kind::kCrash);
+}
+
+TEST(Findings, ACallThatWouldEndTheProcess) {
+  const std::pair<Body, const char*> calls[] = {
+      {[](World&) { std::exit(3); }, "thread 1 calls exit(3), which ends the process"},
+      {[](World&) { std::quick_exit(4); }, "thread 1 calls quick_exit(4), which ends the process"},
+      {[](World&) { ::_exit(0); }, "thread 1 calls _exit(0), which ends the process"},
+      {[](World&) { std::_Exit(5); }, "thread 1 calls _Exit(5), which ends the process"},
+  };
+  for (const auto& [body, message] : calls) {
+    const Result alone = explore({nothing, body});
+    EXPECT_EQ(alone.finding.kind, Kind::kCrash);
+    EXPECT_EQ(alone.finding.message, message);
+    Options options;
+    options.jobs = 2;
+    const Result shared = explore({nothing, body}, options);
+    EXPECT_EQ(shared.finding.message, message);
+    EXPECT_EQ(shared.schedule, alone.schedule);
+  }
+}
+
+TEST(Findings, ACallInTheSetUpThatWouldEndTheProcess) {
+  class Ends : public Program {
+   public:
+    const char* name() const override { return "ends"; }
+    int threads() const override { return 1; }
+    void set_up() override { std::exit(0); }
+    void thread(int) override {}
+    void finish() override {}
+  } program;
+  EXPECT_EQ(search(program, {}).finding.kind, Kind::kCrash);
+}
+
+TEST(Findings, AnEndOfTheProcessOutsideOfScenarios) {
+  Small program({nothing});
+  Options options;
+  options.observer = [](const Engine&, End) { std::exit(7); };
+  EXPECT_EXIT(search(program, options), testing::ExitedWithCode(7), "");
+  options.observer = [](const Engine&, End) { ::_exit(8); };
+  EXPECT_EXIT(search(program, options), testing::ExitedWithCode(8), "");
 }
 
 TEST(Findings, AScenarioThatDependsOnSomethingElse) {

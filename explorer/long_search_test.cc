@@ -1,11 +1,14 @@
 // Searches that are interrupted and resumed, killed, and shared among processes.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -20,10 +23,56 @@
 namespace explorer {
 namespace {
 
+// What all processes of a search do together: kept where no execution takes it back.
+class Census {
+ public:
+  static constexpr size_t kMost = 256;
+
+  Census()
+      : page_(static_cast<Page*>(::mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE,
+                                        MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
+  ~Census() { ::munmap(page_, sizeof(Page)); }
+  Census(const Census&) = delete;
+  Census& operator=(const Census&) = delete;
+
+  // An execution came to its end in this process.
+  void count() const {
+    const pid_t me = ::getpid();
+    for (Row& row : page_->rows) {
+      pid_t free = 0;
+      if (row.process != me && !row.process.compare_exchange_strong(free, me)) continue;
+      ++row.executions;
+      return;
+    }
+  }
+  uint64_t executions() const {
+    uint64_t sum = 0;
+    for (const Row& row : page_->rows) sum += row.executions;
+    return sum;
+  }
+  // The most that one process did.
+  uint64_t busiest() const {
+    uint64_t most = 0;
+    for (const Row& row : page_->rows) most = std::max<uint64_t>(most, row.executions);
+    return most;
+  }
+
+ private:
+  struct Row {
+    std::atomic<pid_t> process;
+    std::atomic<uint64_t> executions;
+  };
+  struct Page {
+    Row rows[kMost];
+  };
+  Page* const page_;
+};
+
 // One lock taken by every thread so many times: (threads * rounds)! / rounds!^threads executions.
 class OneLock : public Program {
  public:
-  OneLock(int threads, int rounds) : threads_(threads), rounds_(rounds) {}
+  OneLock(int threads, int rounds, const Census* census = nullptr)
+      : threads_(threads), rounds_(rounds), census_(census) {}
   const char* name() const override { return "one lock"; }
   int threads() const override { return threads_; }
   void set_up() override { mutex_ = new Mutex; }
@@ -33,11 +82,15 @@ class OneLock : public Program {
       mutex_->unlock();
     }
   }
-  void finish() override { delete mutex_; }
+  void finish() override {
+    delete mutex_;
+    if (census_ != nullptr) census_->count();
+  }
 
  private:
   const int threads_;
   const int rounds_;
+  const Census* const census_;
   Mutex* mutex_ = nullptr;
 };
 
@@ -176,7 +229,13 @@ TEST_P(KilledTest, ASearchThatWasKilledEndsAsAnUninterruptedOne) {
   kill_in_mid_search(program, options, file);
   const std::string state = file.read();
   options.resume = file.path();
-  const Result result = search(program, options);
+  options.checkpoint_every = Options{}.checkpoint_every;
+  const Census census;
+  OneLock same(4, 3, &census);
+  const Result result = search(same, options);
+  // What was done before is not done again.
+  EXPECT_GT(census.executions(), 0u);
+  EXPECT_LT(census.executions(), 369'600u);
   EXPECT_EQ(result.usage, "");
   EXPECT_EQ(result.verdict, Verdict::kExhausted);
   EXPECT_EQ(result.executions, 369'600u);
@@ -268,6 +327,17 @@ TEST(Jobs, FindTheSameCounts) {
     options.jobs = 3;
     expect_same(alone, search(program, options));
   }
+}
+
+TEST(Jobs, AreProcessesThatShareTheWork) {
+  const Census census;
+  OneLock program(4, 3, &census);
+  Options options;
+  options.jobs = 2;
+  EXPECT_EQ(search(program, options).executions, 369'600u);
+  // And one, to see what there is to divide.
+  EXPECT_EQ(census.executions(), 369'601u);
+  EXPECT_LT(census.busiest(), 369'600u / 4);
 }
 
 TEST(Jobs, FindTheSameRandomExecutions) {

@@ -1,6 +1,8 @@
 #include "explorer/random_program.h"
 
 #include <cmath>
+#include <cstddef>
+#include <initializer_list>
 
 namespace explorer {
 namespace {
@@ -99,7 +101,33 @@ RandomProgram::RandomProgram(const RandomProgramOptions& options) {
       }
     }
     spurious_ = static_cast<int>(below(2));
+    plant(options.planted, random);
   } while (interleavings(actions_) > options.interleavings);
+}
+
+// Puts operations somewhere into the first two threads.
+void RandomProgram::plant(Planted what, std::mt19937_64& random) {
+  const auto insert = [&](int thread, std::initializer_list<Action> some) {
+    std::vector<Action>& actions = actions_[thread];
+    const auto at = static_cast<std::ptrdiff_t>(random() % (actions.size() + 1));
+    actions.insert(actions.begin() + at, some);
+  };
+  switch (what) {
+    case Planted::kNothing:
+      break;
+    case Planted::kDeadlock:
+      insert(0, {{Act::kLock, 0}, {Act::kLock, 1}});
+      insert(1, {{Act::kLock, 1}, {Act::kLock, 0}});
+      break;
+    case Planted::kRace:
+      insert(0, {{Act::kWrite, 0}});
+      insert(1, {{random() % 2 == 0 ? Act::kRead : Act::kWrite, 0}});
+      break;
+    case Planted::kLostWakeup:
+      insert(0, {{Act::kLock, 0}, {Act::kWait, 0}});
+      insert(1, {{random() % 2 == 0 ? Act::kSignal : Act::kBroadcast, 0}});
+      break;
+  }
 }
 
 std::string RandomProgram::text() const {

@@ -52,8 +52,13 @@ struct Action {
   uint8_t object;
 };
 
+// What a program is made to have, in most cases: two threads that take two locks in opposite
+// orders, an unordered read and write, a wait that no signal need follow.
+enum class Planted : uint8_t { kNothing, kDeadlock, kRace, kLostWakeup };
+
 struct RandomProgramOptions {
   uint64_t seed = 1;
+  Planted planted = Planted::kNothing;
   // Programs have about this many interleavings at most.
   double interleavings = 20'000;
   bool yields = true;  // yields outside of loops
@@ -81,6 +86,7 @@ class RandomProgram : public Program {
   struct World;
   struct Local;
 
+  void plant(Planted what, std::mt19937_64& random);
   void act(const Action& action, Local& local);
   void act_on_rwlock(const Action& action, Local& local);
   void act_on_atomic(const Action& action, Local& local);

@@ -44,12 +44,23 @@ Found explore(RandomProgram& program, Method method) {
   return found;
 }
 
+struct Tally {
+  int programs = 0;
+  int exact = 0;              // of which all states and traces were compared
+  std::map<Kind, int> kinds;  // programs in which brute force found it
+  uint64_t interleavings = 0;
+  uint64_t traces = 0;
+  uint64_t cut_short = 0;
+};
+
 // True if they agree.
-bool compare(uint64_t seed, uint64_t& traces, uint64_t& cut_short) {
-  RandomProgram program(random_mix(seed));
+bool compare(const RandomProgramOptions& options, Tally& tally) {
+  RandomProgram program(options);
   const Found all = explore(program, Method::kFull);
   const Found reduced = explore(program, Method::kDpor);
+  ++tally.programs;
   if (all.result.too_long > 0) return true;  // it polls for what never comes
+  EXPECT_EQ(all.result.verdict, reduced.result.verdict);
   EXPECT_EQ(all.kinds.empty(), reduced.kinds.empty());
   if (!all.early) {
     EXPECT_EQ(all.kinds, reduced.kinds);
@@ -59,12 +70,15 @@ bool compare(uint64_t seed, uint64_t& traces, uint64_t& cut_short) {
       EXPECT_EQ(times, 1) << "a trace explored again";
       EXPECT_EQ(all.traces.count(trace), 1u) << "a trace that brute force does not know";
     }
+    ++tally.exact;
   }
-  traces += reduced.traces.size();
-  cut_short += reduced.result.cut_short;
+  for (const Kind kind : all.kinds) ++tally.kinds[kind];
+  tally.interleavings += all.result.executions;
+  tally.traces += reduced.traces.size();
+  tally.cut_short += reduced.result.cut_short;
   const bool ok = !testing::Test::HasFailure();
   if (!ok) {
-    ADD_FAILURE() << "seed " << seed << ": " << all.result.executions << " interleavings, "
+    ADD_FAILURE() << "seed " << options.seed << ": " << all.result.executions << " interleavings, "
                   << all.traces.size() << " traces; reduced: " << reduced.result.executions << " ("
                   << reduced.traces.size() << " traces), " << reduced.result.cut_short
                   << " cut short; findings " << all.result.findings << " and "
@@ -74,17 +88,57 @@ bool compare(uint64_t seed, uint64_t& traces, uint64_t& cut_short) {
   return ok;
 }
 
+void print(const Tally& tally) {
+  std::printf(
+      "%d programs, %d compared in all states and traces: %llu interleavings, %llu traces, "
+      "%llu executions cut short\n",
+      tally.programs, tally.exact, static_cast<unsigned long long>(tally.interleavings),
+      static_cast<unsigned long long>(tally.traces),
+      static_cast<unsigned long long>(tally.cut_short));
+  for (const auto& [kind, programs] : tally.kinds) {
+    std::printf("  %d with: %s\n", programs, std::string(phrase(kind)).c_str());
+  }
+}
+
 TEST(Reduction, ReachesEveryTraceOfRandomProgramsOnce) {
   const int first = number_from_environment("SEED", 1);
   const int programs = number_from_environment("PROGRAMS", HATCHECK_PROGRAMS);
-  uint64_t traces = 0;
-  uint64_t cut_short = 0;
-  for (int i = 0; i < programs; ++i) {
-    if (!compare(static_cast<uint64_t>(first + i), traces, cut_short)) break;
+  Tally tally;
+  while (tally.exact < programs && tally.programs < 3 * programs) {
+    if (!compare(random_mix(static_cast<uint64_t>(first + tally.programs)), tally)) break;
   }
-  std::printf("%d programs, %llu traces, %llu executions cut short\n", programs,
-              static_cast<unsigned long long>(traces), static_cast<unsigned long long>(cut_short));
+  print(tally);
+  EXPECT_EQ(tally.exact, programs) << "most programs end early or have no end";
 }
+
+struct Plant {
+  const char* name;
+  Planted planted;
+  Kind kind;
+};
+
+class PlantedTest : public testing::TestWithParam<Plant> {};
+
+TEST_P(PlantedTest, IsFoundWhereBruteForceFindsIt) {
+  const Plant& plant = GetParam();
+  const int first = number_from_environment("SEED", 1);
+  const int programs = number_from_environment("PROGRAMS", HATCHECK_PROGRAMS) / 5;
+  Tally tally;
+  while (tally.programs < programs) {
+    RandomProgramOptions options = random_mix(static_cast<uint64_t>(first + tally.programs));
+    options.planted = plant.planted;
+    if (!compare(options, tally)) break;
+  }
+  print(tally);
+  EXPECT_GT(tally.kinds[plant.kind], programs / 2) << "what is planted is hardly ever there";
+}
+
+INSTANTIATE_TEST_SUITE_P(Plants, PlantedTest,
+                         testing::Values(Plant{"deadlock", Planted::kDeadlock, Kind::kDeadlock},
+                                         Plant{"race", Planted::kRace, Kind::kDataRace},
+                                         Plant{"lost_wakeup", Planted::kLostWakeup,
+                                               Kind::kLostWakeup}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace explorer

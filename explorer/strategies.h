@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "explorer/engine.h"
+#include "explorer/lazy_array.h"
 #include "explorer/walk.h"
 
 namespace explorer {
@@ -51,7 +52,7 @@ class Exhaustive : public Walk {
   const int bound_;
   bool bound_met_ = false;
   int known_ = 0;
-  std::vector<Node> nodes_;
+  LazyArray<Node> nodes_;
   std::vector<Decision> plan_;
 };
 
