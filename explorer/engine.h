@@ -86,8 +86,8 @@ enum class End : uint8_t {
 
 struct EngineOptions {
   int max_steps = 20'000;
-  int spurious_wakeups = 0;  // per thread and execution
-  bool check_lock_order = true;
+  int spurious_wakeups = 0;      // per thread and execution
+  bool check_lock_order = true;  // keep lock_order()
   bool check_leaks = true;
 };
 
@@ -107,6 +107,8 @@ class Engine {
     const Object* lock = nullptr;
     const Name* name = nullptr;
     bool writer = true;
+    bool tried = false;  // had by tryenter
+    Site site;
   };
   static constexpr int kMaxHeld = 32;
   static constexpr size_t kLeastClearedStack = 8192;
@@ -182,6 +184,7 @@ class Engine {
   // common with.
   bool belongs() const;
   LockOrder& lock_order() { return *lock_order_; }
+  const LockOrder& lock_order() const { return *lock_order_; }
 
   // ---- for the types in sync.h; all but the first run in a scenario's code ----
   static inline Engine* active = nullptr;
@@ -278,6 +281,7 @@ class Engine {
   }
   [[noreturn]] void used_dead(const void* p, const char* what, const Site& site);
   void took(Object& lock, const Name& name, bool writer, bool blocking, const Site& site);
+  void note_order(const Name& name, bool tried, const Site& site);
   void dropped(Object& lock);
   void acquire_mutex(Mutex& mutex, bool blocking, const Site& site);
   void release_mutex(Mutex& mutex);

@@ -1,5 +1,6 @@
 // Engine: mutexes, condition variables, atomics, choices, plain variables.
 #include <bit>
+#include <utility>
 
 #include "explorer/engine.h"
 #include "explorer/local_state.h"
@@ -54,11 +55,29 @@ void Engine::destroy(const Object& object, const Site& site) {
 void Engine::took(Object& lock, const Name& name, bool writer, bool blocking, const Site& site) {
   Thread& t = *current_;
   if (t.held_count == kMaxHeld) fail(Kind::kInternalError, "a thread holds too many locks", site);
-  if (blocking && t.held_count > 0 && options_.check_lock_order && !alone_ && depth_ >= known_) {
-    const HostScope host;
-    for (int i = 0; i < t.held_count; ++i) lock_order_->add(*t.held[i].name, name, t.id, site);
+  // What an earlier execution did as well is known.
+  if (t.held_count > 0 && options_.check_lock_order && !alone_ && depth_ >= known_) {
+    note_order(name, !blocking, site);
   }
-  t.held[t.held_count++] = Held{&lock, &name, writer};
+  t.held[t.held_count++] = Held{&lock, &name, writer, !blocking, site};
+}
+
+void Engine::note_order(const Name& name, bool tried, const Site& site) {
+  const Thread& t = *current_;
+  const auto lock_of = [](const Held& held) {
+    return LockOrder::Lock{*held.name, held.site, held.tried};
+  };
+  const LockOrder::Lock taken{name, site, tried};
+  for (int i = t.held_count - 1; i >= 0; --i) {
+    const LockOrder::Lock held = lock_of(t.held[i]);
+    if (!lock_order_->knows(held, taken)) {
+      const HostScope host;
+      LockOrder::Edge edge{held, taken, t.id, {}};
+      for (int k = 0; k < t.held_count; ++k) edge.holds.push_back(lock_of(t.held[k]));
+      lock_order_->add(std::move(edge));
+    }
+    if (!held.tried) return;
+  }
 }
 
 void Engine::dropped(Object& lock) {

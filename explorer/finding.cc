@@ -14,6 +14,8 @@ std::string_view phrase(Kind kind) {
       return "lost wake-up";
     case Kind::kCircularLocking:
       return "possible circular locking dependency";
+    case Kind::kLockOrder:
+      return "lock order";
     case Kind::kUseAfterFree:
       return "use after free";
     case Kind::kDoubleFree:

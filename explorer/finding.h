@@ -16,6 +16,7 @@ enum class Kind : uint8_t {
   kDeadlock,
   kLostWakeup,
   kCircularLocking,
+  kLockOrder,
   kUseAfterFree,
   kDoubleFree,
   kLeak,

@@ -18,6 +18,7 @@ namespace {
 struct World {
   Mutex a{Name{"a"}};
   Mutex b{Name{"b"}};
+  Mutex c{Name{"c"}};
   RwLock rw{Name{"rw"}};
   CondVar cv{"the condition"};
   Atomic<int> flag;
@@ -34,7 +35,8 @@ using Body = Small::Body;
 Result explore(std::vector<Body> bodies, Options options = {}) {
   Small program(std::move(bodies));
   const Result result = search(program, options);
-  if (result.verdict == Verdict::kViolated && result.finding.kind != Kind::kCircularLocking) {
+  const bool of_one_execution = !result.schedule.empty();
+  if (result.verdict == Verdict::kViolated && of_one_execution) {
     Options again = options;
     again.method = Method::kReplay;
     again.replay = result.schedule;
@@ -145,6 +147,59 @@ TEST(Findings, OppositeOrdersThatCannotDeadlockHere) {
                                    w.b.unlock();
                                  }});
   EXPECT_EQ(result.finding.kind, Kind::kCircularLocking);
+}
+
+TEST(Findings, TheOrderOfLocksIsKnownWithItsPlacesAndTryenters) {
+  const Body body = [](World& w) {
+    w.rw.lock_shared();
+    if (w.a.try_lock()) {
+      w.b.lock();
+      w.b.unlock();
+      w.a.unlock();
+    }
+    w.rw.unlock();
+  };
+  const Result result = explore({body, body});
+  std::vector<std::string> edges;
+  for (const LockOrder::Edge& e : result.lock_edges) {
+    EXPECT_GT(e.held.site.line, 0);
+    EXPECT_GT(e.taken.site.line, e.held.site.line);
+    edges.push_back(to_string(e.held.name) + (e.taken.tried ? " tries " : " takes ") +
+                    to_string(e.taken.name));
+  }
+  // From rw to b because a was only tried, which waits for nobody.
+  EXPECT_EQ(edges, (std::vector<std::string>{"rw tries a", "a takes b", "rw takes b"}));
+  EXPECT_EQ(result.lock_edges[1].holds.size(), 2u);
+}
+
+void nest(Mutex& first, Mutex& second) {
+  first.lock();
+  second.lock();
+  second.unlock();
+  first.unlock();
+}
+
+TEST(Findings, AnOrderOfLocksThatTheCallerJudges) {
+  Options options;
+  options.judge_lock_order = [](const LockOrder& order, bool last) {
+    std::string wrong;
+    for (const LockOrder::Edge& e : order.edges()) {
+      if (last || to_string(e.held.name) == "b") wrong = "after " + to_string(e.held.name);
+    }
+    return wrong;
+  };
+  const Body good = [](World& w) { nest(w.a, w.b); };
+  const Body bad = [](World& w) {
+    if (w.flag.load() != 0) nest(w.b, w.c);
+  };
+  const Result now = explore({good, [](World& w) { w.flag.store(1); }, bad}, options);
+  EXPECT_EQ(verdict_line(now), "violated (lock order)");
+  EXPECT_EQ(now.finding.message, "after b");
+  EXPECT_FALSE(now.schedule.empty());
+  const Result end = explore({good}, options);
+  EXPECT_EQ(end.finding.message, "after a");
+  options.judge_lock_order = [](const LockOrder&, bool) { return std::string(); };
+  EXPECT_EQ(verdict_line(explore({good}, options)), "exhausted");
 }
 
 TEST(Findings, Recursion) {

@@ -355,8 +355,15 @@ TEST(Jobs, FindTheSameRandomExecutions) {
 TEST(Jobs, AddUpTheLockOrdersThatTheySee) {
   Nested program;
   Options options;
+  const Result alone = search(program, options);
   options.jobs = 2;
-  EXPECT_EQ(search(program, options).finding.kind, Kind::kCircularLocking);
+  const Result shared = search(program, options);
+  EXPECT_EQ(shared.finding.kind, Kind::kCircularLocking);
+  ASSERT_EQ(shared.lock_edges.size(), alone.lock_edges.size());
+  for (size_t i = 0; i < alone.lock_edges.size(); ++i) {
+    EXPECT_EQ(shared.lock_edges[i].holds.size(), alone.lock_edges[i].holds.size());
+    EXPECT_EQ(to_string(shared.lock_edges[i].held.site), to_string(alone.lock_edges[i].held.site));
+  }
 }
 
 // ---- memory

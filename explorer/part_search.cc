@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "explorer/dpor.h"
+#include "explorer/lock_order.h"
 #include "explorer/schedule.h"
 
 namespace explorer {
@@ -59,17 +60,28 @@ bool PartSearch::run_one() {
   } else {
     ++result_.executions;
   }
-  if (engine_.found() && (mine || result_.findings == 0)) {
+  const Finding finding = engine_.found() ? engine_.finding() : judge_lock_order();
+  if (finding.kind != Kind::kNone && (mine || result_.findings == 0)) {
     if (result_.findings++ == 0) {
-      result_.finding = engine_.finding();
+      result_.finding = finding;
       result_.schedule = encode(schedule_of(engine_));
     }
-    if (!options_.keep_going || engine_.finding().kind == Kind::kNondeterminism) {
+    if (!options_.keep_going || finding.kind == Kind::kNondeterminism) {
       status_ = Status::kViolated;
       return false;
     }
   }
   return advance(end);
+}
+
+// What the last execution has added to the order of locks may be wrong.
+Finding PartSearch::judge_lock_order() {
+  const size_t edges = engine_.lock_order().edges().size();
+  if (!options_.judge_lock_order || edges == edges_judged_) return Finding{};
+  edges_judged_ = edges;
+  std::string wrong = options_.judge_lock_order(engine_.lock_order(), false);
+  if (wrong.empty()) return Finding{};
+  return Finding{Kind::kLockOrder, std::move(wrong), Site{}, 0};
 }
 
 bool PartSearch::advance(End end) {

@@ -64,6 +64,7 @@ class PartSearch {
  private:
   std::unique_ptr<Walk> make_walk() const;
   bool run_one();
+  Finding judge_lock_order();
   bool advance(End end);
 
   Engine& engine_;
@@ -76,6 +77,7 @@ class PartSearch {
   bool bound_met_ = false;
   int known_ = 0;
   uint64_t runs_ = 0;  // of this object
+  size_t edges_judged_ = 0;
 };
 
 void save_result(Writer& to, const Result& result);

@@ -309,22 +309,35 @@ class Search {
     result.events = static_cast<uint64_t>(engine_.steps());
     if (engine_.found()) {
       result.findings = 1;
-      result.verdict = Verdict::kViolated;
       result.finding = engine_.finding();
+    } else {
+      check_lock_order(result);
+    }
+    if (result.findings > 0) {
+      result.verdict = Verdict::kViolated;
       result.schedule = encode(schedule_of(engine_));
     }
     return result;
   }
 
+  // Of all executions together.
+  void check_lock_order(Result& result) {
+    const LockOrder& order = engine_.lock_order();
+    if (options_.judge_lock_order) {
+      const std::string wrong = options_.judge_lock_order(order, true);
+      if (!wrong.empty()) result.finding = Finding{Kind::kLockOrder, wrong, Site{}, 0};
+    }
+    if (result.finding.kind == Kind::kNone) {
+      const std::string cycle = order.cycle();
+      if (!cycle.empty()) result.finding = Finding{Kind::kCircularLocking, cycle, Site{}, 0};
+    }
+    if (result.finding.kind != Kind::kNone) result.findings = 1;
+  }
+
   Result conclude() {
     Result result = state_.total();
-    if (result.findings == 0 && options_.engine.check_lock_order) {
-      const std::string cycle = engine_.lock_order().cycle();
-      if (!cycle.empty()) {
-        result.findings = 1;
-        result.finding = Finding{Kind::kCircularLocking, cycle, Site{}, 0};
-      }
-    }
+    if (result.findings == 0) check_lock_order(result);
+    result.lock_edges = engine_.lock_order().edges();
     const bool done = std::all_of(state_.items.begin(), state_.items.end(),
                                   [](const SearchState::Item& item) { return item.done; });
     if (result.findings > 0) {

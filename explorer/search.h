@@ -18,6 +18,7 @@
 
 #include "explorer/engine.h"
 #include "explorer/finding.h"
+#include "explorer/lock_order.h"
 
 namespace explorer {
 
@@ -67,6 +68,11 @@ struct Options {
   // Called when the search begins anew, which it does at most once: the first thread that spins
   // makes it keep track of local states. What was told before does not count.
   std::function<void()> restarted;
+  // Says what is wrong with the order of locks seen so far, or nothing: that is a finding. Asked
+  // after an execution that has added to it, and once more when the search is over (`last`), if it
+  // has found nothing. With several jobs each of them knows its own executions, and those of all
+  // are known at the end.
+  std::function<std::string(const LockOrder&, bool last)> judge_lock_order;
 };
 
 enum class Verdict : uint8_t { kExhausted, kBounded, kViolated };
@@ -86,6 +92,7 @@ struct Result {
   uint64_t peak_tree = 0;  // kDpor: nodes of wakeup trees at a time, at most
   std::string covered;     // what a shard is of the whole; empty if it is all
   std::string usage;       // why nothing was searched, or what became of the checkpoint
+  std::vector<LockOrder::Edge> lock_edges;  // of all executions
 };
 
 Result search(Program& program, const Options& options);

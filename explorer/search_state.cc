@@ -71,25 +71,37 @@ bool SearchState::load(const std::string& text) {
 
 void save_edges(Writer& to, const std::vector<LockOrder::Edge>& edges) {
   to.put(static_cast<uint64_t>(edges.size()));
+  const auto put = [&to](const LockOrder::Lock& lock) {
+    to.put(std::string_view(lock.name.family));
+    to.put(lock.name.number);
+    to.put(lock.site);
+    to.put(lock.tried);
+  };
   for (const LockOrder::Edge& edge : edges) {
-    for (const Name& name : {edge.held, edge.taken}) {
-      to.put(std::string_view(name.family));
-      to.put(name.number);
-    }
+    put(edge.held);
+    put(edge.taken);
     to.put(edge.thread);
-    to.put(edge.site);
+    to.put(static_cast<uint64_t>(edge.holds.size()));
+    for (const LockOrder::Lock& lock : edge.holds) put(lock);
   }
 }
 
 std::vector<LockOrder::Edge> load_edges(Reader& from) {
+  const auto get = [&from] {
+    LockOrder::Lock lock;
+    lock.name.family = kept(from.text());
+    lock.name.number = from.get<uint32_t>();
+    lock.site = from.site();
+    lock.tried = from.get<bool>();
+    return lock;
+  };
   std::vector<LockOrder::Edge> edges(from.count());
   for (LockOrder::Edge& edge : edges) {
-    for (Name* name : {&edge.held, &edge.taken}) {
-      name->family = kept(from.text());
-      name->number = from.get<uint32_t>();
-    }
+    edge.held = get();
+    edge.taken = get();
     edge.thread = from.get<int>();
-    edge.site = from.site();
+    edge.holds.resize(from.count());
+    for (LockOrder::Lock& lock : edge.holds) lock = get();
   }
   return edges;
 }

@@ -24,6 +24,7 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
+// The gate of a CPU: its instructions, and the interrupts between them.
 inline constexpr LockClass kCoreLock{"machine.core", 46};
 
 // What one CPU has done so far.

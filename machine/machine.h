@@ -45,6 +45,7 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
+// One cross call at a time.
 inline constexpr LockClass kXcMboxLock{"machine.xc_mbox", 45};
 
 struct MachineConfig {

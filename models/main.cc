@@ -242,6 +242,7 @@ nlohmann::json to_json(const Result& result) {
           {"preemptions", report.preemptions},
           {"fewest", report.fewest},
           {"steps", report.steps},
+          {"lock_edges", nlohmann::json::parse(lock_edges_json(report.lock_edges))},
           {"as_expected", meets(result.scenario.expected, report)}};
 }
 

@@ -42,6 +42,8 @@ ABSL_FLAG(std::string, checkpoint, "",
           "keep the state of a search in this file: at an interrupt, at a bound, now and then");
 ABSL_FLAG(absl::Duration, checkpoint_every, absl::Minutes(1), "how often that is written");
 ABSL_FLAG(std::string, resume, "", "go on from such a file, and keep the state there");
+ABSL_FLAG(bool, report_inversions, true,
+          "locks in an order that could deadlock are looked for, and are a violation");
 ABSL_FLAG(bool, list, false, "print the scenarios and searches, run nothing");
 ABSL_FLAG(bool, keep_going, false, "go on with the next scenario after a violation");
 ABSL_FLAG(std::string, json, "", "file for the results as JSON; - is standard output");
@@ -60,7 +62,7 @@ const std::vector<std::string>& flag_names() {
   static const std::vector<std::string> names = {
       "scenario",  "search",     "preemptions", "executions", "time",   "seed",
       "max_steps", "replay",     "jobs",        "checkpoint", "resume", "checkpoint_every",
-      "list",      "keep_going", "json",        "html",       "test"};
+      "list",      "keep_going", "json",        "html",       "test",   "report_inversions"};
   return names;
 }
 
@@ -248,6 +250,7 @@ absl::StatusOr<RunnerOptions> from_flags() {
   o.options.time = absl::ToChronoMilliseconds(absl::GetFlag(FLAGS_time));
   o.options.seed = absl::GetFlag(FLAGS_seed);
   o.options.max_steps = absl::GetFlag(FLAGS_max_steps);
+  o.options.report_inversions = absl::GetFlag(FLAGS_report_inversions);
   o.json = from_here(absl::GetFlag(FLAGS_json));
   o.html = from_here(absl::GetFlag(FLAGS_html));
   o.list = absl::GetFlag(FLAGS_list);

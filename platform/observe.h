@@ -1,5 +1,6 @@
-// What the observed build of the threads backend knows: statistics per lock class, the cost of a
-// path in lock acquisitions and CAS operations, and who waits for whom.
+// What the observed build of the threads backend knows: statistics per lock class, the order in
+// which locks are taken, the cost of a path in lock acquisitions and CAS operations, and who waits
+// for whom.
 //
 // Declared in both builds. In the plain build kObserved is false and everything here returns empty
 // results, at no cost to the locks.
@@ -15,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "platform/lock_order.h"
 #include "platform/platform.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -46,6 +48,11 @@ LockReport snapshot();
 
 // Makes later snapshots start from now.
 void reset();
+
+// The orders in which locks were taken while that was recorded, which it is from the start. Of the
+// plain build: none.
+LockOrder& lock_order();
+void record_lock_order(bool on);
 
 // Lock acquisitions and atomic operations of the calling thread since it was bound. The difference
 // of two calls is the cost of the path between them.

@@ -62,6 +62,7 @@ struct SearchOptions {
   bool simplify = true;
   bool page = false;
   std::string again;  // on the page: the command that replays a schedule, without the schedule
+  bool report_inversions = true;  // look for locks in an order that could deadlock
   // Engines with kLongSearches:
   int jobs = 1;            // processes
   int shard = 0;           // which part of the search this is,

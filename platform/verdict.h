@@ -10,7 +10,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "platform/lock_order.h"
 #include "platform/where.h"
 
 namespace hatcheck {
@@ -21,6 +23,7 @@ enum class Kind : uint8_t {
   kDeadlock,
   kLostWakeup,
   kCircularLocking,
+  kLockOrder,
   kUseAfterFree,
   kDoubleFree,
   kLeak,
@@ -53,6 +56,8 @@ constexpr std::string_view phrase(Kind kind) {
       return "lost wake-up";
     case Kind::kCircularLocking:
       return "possible circular locking dependency";
+    case Kind::kLockOrder:
+      return "lock order";
     case Kind::kUseAfterFree:
       return "use after free";
     case Kind::kDoubleFree:
@@ -135,6 +140,7 @@ struct Report {
   uint64_t longest = 0;    // steps of the longest one
   std::string covered;     // which part of the search this was; empty if it was the whole
   std::string usage;       // the options ask for what cannot be done: nothing was run
+  std::vector<LockEdge> lock_edges;  // model engines: of all executions, see lock_order.h
 };
 
 // "exhausted", "bounded (by 1000 iterations)" or "violated (deadlock)".

@@ -155,6 +155,7 @@ int Session::run() {
 
 int Session::run_watched() {
   catch_interrupts();
+  record_lock_order(options_.report_inversions);
   std::FILE* const out = options_.json == "-" ? stderr : stdout;
   {
     const TimeLimit limit("building the world", alone_limit());

@@ -56,6 +56,8 @@ ABSL_FLAG(uint32_t, preempt_rate, 1000, "forced preemptions a second, over all t
 ABSL_FLAG(absl::Duration, audit_interval, absl::Seconds(5), "time between quiescent audits");
 ABSL_FLAG(absl::Duration, stuck_after, absl::Seconds(30),
           "no operation ends for so long: the run is reported as stuck");
+ABSL_FLAG(bool, report_inversions, true,
+          "locks in an order that could deadlock are looked for, and are a violation");
 ABSL_FLAG(std::string, json, "", "file for the result as JSON; - is standard output");
 ABSL_FLAG(std::string, evidence, "hatstress-evidence", "folder made when a violation is found");
 ABSL_FLAG(bool, dump_ops, false,
@@ -99,6 +101,7 @@ const std::vector<std::string>& flag_names() {
                                                  "preempt_rate",
                                                  "audit_interval",
                                                  "stuck_after",
+                                                 "report_inversions",
                                                  "json",
                                                  "evidence",
                                                  "dump_ops",
@@ -332,6 +335,7 @@ absl::StatusOr<Options> from_flags() {
   o.preempt_rate = absl::GetFlag(FLAGS_preempt_rate);
   o.audit_interval = absl::GetFlag(FLAGS_audit_interval);
   o.stuck_after = absl::GetFlag(FLAGS_stuck_after);
+  o.report_inversions = absl::GetFlag(FLAGS_report_inversions);
   o.json = absl::GetFlag(FLAGS_json);
   o.evidence = absl::GetFlag(FLAGS_evidence);
   o.dump_ops = absl::GetFlag(FLAGS_dump_ops);
@@ -420,6 +424,7 @@ std::vector<std::pair<std::string, std::string>> option_values(const Options& o)
       {"preempt_rate", text(o.preempt_rate)},
       {"audit_interval", time(o.audit_interval)},
       {"stuck_after", time(o.stuck_after)},
+      {"report_inversions", text(o.report_inversions)},
       {"json", o.json},
       {"evidence", o.evidence},
       {"dump_ops", text(o.dump_ops)},

@@ -51,6 +51,7 @@ struct Options {
   absl::Duration audit_interval = absl::Seconds(5);
   absl::Duration stuck_after =
       absl::Seconds(30);                        // no operation ends for so long: reported as stuck
+  bool report_inversions = true;                // look for locks in an order that could deadlock
   std::string json;                             // file for the result; "-" is standard output
   std::string evidence = "hatstress-evidence";  // folder made on failure
   bool dump_ops = false;  // print the operations that the seed draws, and run nothing

@@ -38,6 +38,7 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
+// What the oracle believes of a range of addresses.
 inline constexpr LockClass kOracleLock{"oracle", 60};
 
 // What the oracle says about one address.

@@ -111,6 +111,7 @@ std::string result_json(const ResultForJson& r) {
   all["ops"] = operations(result, divisor);
   all["hatstat"] = hatstat(result.hatstat);
   all["locks"] = locks(result.locks);
+  all["lock_edges"] = Json::parse(lock_edges_json(result.lock_edges));
   all["audits"] = {{"count", result.audits.count},
                    {"seconds", absl::ToDoubleSeconds(result.audits.time)},
                    {"last", counts(result.audits.last)},

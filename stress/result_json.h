@@ -2,8 +2,8 @@
 //
 // Keys: program, verdict ("clean", "interrupted" or "violated"), seed, command, options (each flag
 // with its value as text), facts, elapsed_s, operations, ops_per_s, ops[], hatstat{}, locks[],
-// audits{}, paged_out; of a run that came to its end also machine{} and memory{}; of a violated one
-// violation{}. Times of locks are nanoseconds.
+// lock_edges[] (platform/lock_order.h), audits{}, paged_out; of a run that came to its end also
+// machine{} and memory{}; of a violated one violation{}. Times of locks are nanoseconds.
 #ifndef HATCHECK_STRESS_RESULT_JSON_H_
 #define HATCHECK_STRESS_RESULT_JSON_H_
 

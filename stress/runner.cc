@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -185,6 +186,8 @@ Progress Runner::progress() const {
 // of a stop.
 void Runner::look_after_all() {
   const absl::Duration now = elapsed();
+  // First: what gets stuck may do so for that reason.
+  check_lock_order(/*all=*/false);
   if (const std::optional<Stuck> stuck = watchdog_->look(now)) {
     fail(stuck->kind, stuck->message);
   }
@@ -202,6 +205,13 @@ void Runner::look_after_all() {
   }
 }
 
+// Of the orders seen so far: those that were seen from both sides, or all.
+void Runner::check_lock_order(bool all) {
+  if (!lock_order().inverted()) return;
+  const std::optional<Inversion> found = lock_order().inversion();
+  if (found && (all || found->both)) fail(Kind::kLockOrder, found->message, found->where);
+}
+
 void Runner::audit(const char* when) {
   AuditCounts counts;
   absl::Status status = hat_audit(sys_, {}, &counts);
@@ -210,6 +220,7 @@ void Runner::audit(const char* when) {
     audit_failed_.store(true, std::memory_order_release);
     panic(absl::StrCat("audit ", when, ": ", status.message()));
   }
+  check_lock_order(/*all=*/true);
   const std::unique_lock lock(audits_mutex_);
   ++audits_.count;
   audits_.last = counts;
@@ -288,6 +299,7 @@ RunResult Runner::so_far() const {
   }
   r.hatstat = sys_.hatstat.sum();
   r.locks = snapshot();
+  r.lock_edges = lock_order().edges();
   r.paged_out = paged_out_.load(std::memory_order_relaxed);
   const std::unique_lock lock(audits_mutex_);
   r.audits = audits_;

@@ -8,8 +8,9 @@
 //
 // At every audit interval, and once at the end, all of them halt between two operations
 // (checkpoint.h) and the coordinator runs hat_audit, which includes vm's audit, and the comparison
-// with the oracle. Workers stay in their processes meanwhile if they can, so that an audit sees
-// TLBs in use.
+// with the oracle. Orders of locks that could deadlock are violations: as soon as both orders were
+// seen, at the next audit if one was seen that is against the declared places. Workers stay in
+// their processes meanwhile if they can, so that an audit sees TLBs in use.
 //
 // A violation does not return: it goes to the failure handler (platform/check.h). A handler on any
 // thread may call the functions marked so; they take no lock of the seam.
@@ -68,7 +69,8 @@ struct RunResult {
   AuditSummary audits;
   HatStatTotals hatstat;
   LockReport locks;
-  uint64_t paged_out = 0;  // by the pageout thread
+  std::vector<LockEdge> lock_edges;  // set-up included
+  uint64_t paged_out = 0;            // by the pageout thread
   // Of a run that came to its end only: they cannot be had while something is broken.
   bool complete = false;
   MachineStats machine;
@@ -118,6 +120,7 @@ class Runner {
   void audit_workers();
   void audit(const char* when);
   void look_after_all();
+  static void check_lock_order(bool all);
   absl::Duration elapsed() const;
   Progress progress() const;
   RunResult totals() const;

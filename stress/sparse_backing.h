@@ -17,6 +17,7 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
+// What a vnode has on its disk. Leaf.
 inline constexpr LockClass kBackingLock{"backing", 61};
 
 // First word of the page at byte offset `off` of vnode `id`. Never 0.

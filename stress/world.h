@@ -63,7 +63,7 @@ struct LargeGroup {
 };
 
 // Breaking up and rebuilding large pages: before any page lock.
-inline constexpr LockClass kGroupLock{"large_group", 5};
+inline constexpr LockClass kGroupLock{"large_group", 0};
 
 // Shared memory with shared page tables: a hat of its own, preloaded, that others attach to.
 struct SharedMemory {

@@ -4,7 +4,10 @@
 //
 //   a_lock 1 -> p_selock 2 -> page_szc 3 -> [mlist 10, hat/] -> ph 30 -> vph 31
 //     -> page_freelock 32 -> pse 33
-//   leaves: pse, pio 34, new_freemem 35, freemem 36
+//   vph -> pio 34
+//   leaves: pse, pio, new_freemem 35, freemem 36
+//
+// docs/lock-order.md has the orders that scenarios and stress runs exercise.
 //
 // p_selock is not a Mutex: it is a shared/exclusive lock inside each page_t that is kept for as
 // long as a page is used, across I/O too. Place 2 is reserved for it so that the documented order
@@ -30,8 +33,10 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// Segment list of an address space; HAT calls for user hats need it. One per as_t.
-inline constexpr LockClass kAsLock{"a_lock", 1};
+// Segment list of an address space; HAT calls for user hats need it. One per as_t. fork holds that
+// of the child and of the parent, an attach that of the process and of the segment's holder: the
+// younger, which has the larger number, first.
+inline constexpr LockClass kAsLock{"a_lock", 1, Nests::kLargerNumberFirst};
 
 // Changes of p_szc (demotion). Hashed by the largest group a frame can belong to.
 inline constexpr LockClass kPageSzcLock{"page_szc", 3};

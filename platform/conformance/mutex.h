@@ -292,11 +292,12 @@ class DeadlockOfTwo : public ViolatedScenario<2, Kind::kDeadlock> {
   Atomic<int> holding_{0};
 };
 
-class OppositeOrders : public ViolatedScenario<2, Kind::kCircularLocking> {
+class OppositeOrders : public ViolatedScenario<2, Kind::kLockOrder> {
  public:
   static constexpr const char* kName = "mutex/opposite_lock_orders_are_reported_without_a_deadlock";
   static constexpr const char* kClaim =
-      "two orders that could deadlock are reported even when they did not";
+      "two orders that could deadlock are reported even when they did not, with both chains";
+  static constexpr const char* kSays = "; elsewhere inner[0] is entered with outer[0] held, at ";
 
   void thread(int index) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     if (index == 1) step_.await(1);

@@ -152,11 +152,12 @@ class ReaderBehindAWaitingWriter : public ViolatedScenario<3, Kind::kDeadlock> {
   Step step_;
 };
 
-class OppositeOrdersWithRwLock : public ViolatedScenario<2, Kind::kCircularLocking> {
+class OppositeOrdersWithRwLock : public ViolatedScenario<2, Kind::kLockOrder> {
  public:
   static constexpr const char* kName =
       "rwlock/opposite_lock_orders_are_reported_without_a_deadlock";
   static constexpr const char* kClaim = "a RwLock takes part in the lock order like a mutex";
+  static constexpr const char* kSays = "shared[0] is entered with inner[0] held, at ";
 
   void thread(int index) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     if (index == 0) {

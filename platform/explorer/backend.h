@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "explorer/sync.h"
+#include "platform/lock_class.h"
 #include "platform/where.h"
 
 #define HATCHECK_BACKEND on_explorer
@@ -16,6 +17,10 @@ inline constexpr int kMaxThreads = explorer::kMaxThreads;
 
 // Virtual CPUs may be more than there are threads.
 inline constexpr uint32_t kMaxCpus = 64;
+
+// The engine knows locks by name; this is how their classes are found again. Called when a lock is
+// made.
+void register_lock_class(const LockClass& lock_class);
 
 inline explorer::Site site_of(const Where& where) {
   return explorer::Site{where.file, where.function, where.line, where.column};

@@ -13,7 +13,9 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 class ABSL_LOCKABLE Mutex {
  public:
   explicit Mutex(const LockClass& lock_class, uint32_t instance = 0)
-      : class_(&lock_class), mutex_(explorer::Name{lock_class.name, instance}) {}
+      : class_(&lock_class), mutex_(explorer::Name{lock_class.name, instance}) {
+    register_lock_class(lock_class);
+  }
 
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;

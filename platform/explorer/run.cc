@@ -1,6 +1,9 @@
 #include "platform/explorer/run.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
 #include <string>
 
 #include "explorer/counterexample.h"
@@ -29,6 +32,42 @@ class ScenarioProgram : public explorer::Program {
   const AnyScenario scenario_;
   void* object_ = nullptr;
 };
+
+// By name. A class belongs to the process, not to an execution.
+std::array<const LockClass*, 2 * kMaxLockClasses> g_classes{};
+
+const LockClass* class_named(const char* name) {
+  for (const LockClass* lock_class : g_classes) {
+    if (lock_class != nullptr && std::strcmp(lock_class->name, name) == 0) return lock_class;
+  }
+  return nullptr;
+}
+
+LockUse use_of(const explorer::LockOrder::Lock& lock) {
+  const explorer::Site& site = lock.site;
+  return LockUse{class_named(lock.name.family), lock.name.number, lock.tried,
+                 Where{site.file, site.function, site.line, site.column}};
+}
+
+// False for locks of another program: a scenario that uses the engine's own types.
+bool to_edge(const explorer::LockOrder::Edge& from, LockEdge& edge) {
+  edge = LockEdge{use_of(from.held), use_of(from.taken), static_cast<CpuId>(from.thread), {}};
+  for (const auto& lock : from.holds) {
+    edge.holds.push_back(use_of(lock));
+    if (edge.holds.back().lock_class == nullptr) return false;
+  }
+  return edge.inner.lock_class != nullptr;
+}
+
+std::string judge(const explorer::LockOrder& seen, bool last) {
+  LockOrder order;
+  LockEdge edge;
+  for (const auto& each : seen.edges()) {
+    if (to_edge(each, edge)) order.add(edge);
+  }
+  const std::optional<Inversion> found = order.inversion();
+  return found && (found->both || last) ? found->message : "";
+}
 
 explorer::Method method_of(Search search) {
   switch (search) {
@@ -65,6 +104,8 @@ explorer::Options options_of(const AnyScenario& scenario, const SearchOptions& o
   out.checkpoint = options.checkpoint;
   out.checkpoint_every = options.checkpoint_every;
   out.resume = options.resume;
+  out.engine.check_lock_order = options.report_inversions;
+  if (options.report_inversions) out.judge_lock_order = judge;
   const uint64_t steps = options.max_steps != 0 ? options.max_steps : scenario.bounds.max_steps;
   if (steps != 0) out.engine.max_steps = static_cast<int>(std::min<uint64_t>(steps, 1'000'000));
   if (options.progress) {
@@ -97,6 +138,17 @@ void show(ScenarioProgram& program, const explorer::Options& asked, const explor
 
 }  // namespace
 
+void register_lock_class(const LockClass& lock_class) {
+  // Its place is where it is found at once, unless another one has the same.
+  for (size_t i = static_cast<size_t>(lock_class.place);; ++i) {
+    const LockClass*& slot = g_classes[i % g_classes.size()];
+    if (slot == &lock_class) return;
+    if (slot != nullptr) continue;
+    slot = &lock_class;
+    return;
+  }
+}
+
 CpuBinding::CpuBinding(CpuId cpu, uint64_t, Where where) {
   explorer::fail(explorer::Kind::kPanic,
                  "a thread of a scenario is bound to cpu " + std::to_string(cpu) +
@@ -116,6 +168,10 @@ Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
   report.longest = static_cast<uint64_t>(result.longest);
   report.covered = result.covered;
   report.usage = result.usage;
+  LockEdge edge;
+  for (const auto& each : result.lock_edges) {
+    if (to_edge(each, edge)) report.lock_edges.push_back(edge);
+  }
   switch (result.verdict) {
     case explorer::Verdict::kExhausted:
       report.verdict = Verdict::kExhausted;

@@ -15,7 +15,9 @@ enum class RwMode { kReader, kWriter };
 class ABSL_LOCKABLE RwLock {
  public:
   explicit RwLock(const LockClass& lock_class, uint32_t instance = 0)
-      : class_(&lock_class), lock_(explorer::Name{lock_class.name, instance}) {}
+      : class_(&lock_class), lock_(explorer::Name{lock_class.name, instance}) {
+    register_lock_class(lock_class);
+  }
 
   RwLock(const RwLock&) = delete;
   RwLock& operator=(const RwLock&) = delete;

@@ -174,11 +174,26 @@ bool Engine::execution_end() {
     violation_ = std::move(violation);
     return true;
   }
+  check_lock_order(/*last=*/false);
+  if (violation_.has_value()) return true;
   if (!strategy_.next()) {
     exhausted_ = true;
     return true;
   }
   return stop_ = out_of_limits();
+}
+
+void Engine::check_lock_order(bool last) {
+  if (violation_.has_value() || !lock_order_.inverted()) return;
+  const std::optional<Inversion> found = lock_order_.inversion();
+  if (!found || !(found->both || last)) return;
+  Violation violation;
+  violation.kind = Kind::kLockOrder;
+  violation.message = found->message;
+  violation.where = found->where;
+  violation.phase = Phase::kThreads;
+  violation_ = std::move(violation);
+  if (!last) close_run();
 }
 
 bool Engine::out_of_limits() {

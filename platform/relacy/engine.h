@@ -27,6 +27,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "platform/lock_order.h"
 #include "platform/relacy/arena.h"
 #include "platform/relacy/model.h"
 #include "platform/relacy/simulator.h"
@@ -82,6 +83,7 @@ enum class Wait : uint8_t {
 struct HeldLock {
   const LockState* lock = nullptr;
   LockMode mode = LockMode::kMutex;
+  bool by_try = false;
   Where where;
 };
 
@@ -123,6 +125,7 @@ class Engine : public SimulatorClient {
     uint64_t executions = 0;  // 0: no limit
     std::chrono::milliseconds time{0};
     uint64_t max_steps = 0;
+    bool report_inversions = true;
   };
 
   Engine(const AnyScenario& scenario, Strategy& strategy, const Limits& limits, bool every_point,
@@ -137,6 +140,10 @@ class Engine : public SimulatorClient {
   bool exhausted() const { return exhausted_; }
   const std::string& bounded_by() const { return bounded_by_; }
   const Schedule& schedule() const { return schedule_; }
+  LockOrder& lock_order() { return lock_order_; }
+  bool keeps_lock_order() const { return limits_.report_inversions; }
+  // The violation that the order of locks is, when no execution has another one.
+  void check_lock_order(bool last);
   Trace* trace = nullptr;  // if set, everything is recorded
 
   // --- for Relacy
@@ -214,6 +221,7 @@ class Engine : public SimulatorClient {
   bool stop_ = false;
   std::string bounded_by_;
   std::optional<Violation> violation_;
+  LockOrder lock_order_;  // of all executions
   std::chrono::steady_clock::time_point start_time_;
 
   // The current execution.

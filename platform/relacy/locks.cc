@@ -16,10 +16,22 @@ bool mine(const LockState& lock) {
   return lock.writer == hot.thread || (lock.readers & my_bit()) != 0;
 }
 
-void push_held(const LockState& lock, LockMode mode, const Where& where) {
+// The thread has the lock from now on.
+void push_held(const LockState& lock, LockMode mode, bool by_try, const Where& where) {
   if (!active()) return;
   const OutsideArena outside;
-  engine()->me().held.push_back(HeldLock{.lock = &lock, .mode = mode, .where = where});
+  Engine& e = *engine();
+  std::vector<HeldLock>& held = e.me().held;
+  if (modelled() && !held.empty() && e.keeps_lock_order()) {
+    const auto use = [&held](uint32_t i) {
+      const HeldLock& h = held[i];
+      return LockUse{h.lock->lock_class, h.lock->instance, h.by_try, h.where};
+    };
+    e.lock_order().taking(static_cast<uint32_t>(held.size()), use,
+                          LockUse{lock.lock_class, lock.instance, by_try, where},
+                          static_cast<CpuId>(hot.thread));
+  }
+  held.push_back(HeldLock{.lock = &lock, .mode = mode, .by_try = by_try, .where = where});
 }
 HeldLock* find_held(const LockState& lock) {
   if (!active()) return nullptr;
@@ -71,9 +83,9 @@ void stop_here(Cell& cell, Wait wait, LockState& lock, const char* what, const W
   e.check_alive(&lock, what, where);
 }
 
-void take_mutex(Cell* cell, LockState& lock, const Where& where) {
+void take_mutex(Cell* cell, LockState& lock, bool by_try, const Where& where) {
   lock.writer = hot.thread;
-  push_held(lock, LockMode::kMutex, where);
+  push_held(lock, LockMode::kMutex, by_try, where);
   if (cell != nullptr) {
     engine()->acquire(cell->released);
     engine()->did(*cell, true, where);
@@ -89,13 +101,13 @@ void give_mutex(Cell* cell, LockState& lock, const Where& where) {
   pop_held(lock);
 }
 
-void take_rw(Cell* cell, LockState& lock, bool write, const Where& where) {
+void take_rw(Cell* cell, LockState& lock, bool write, bool by_try, const Where& where) {
   if (write) {
     lock.writer = hot.thread;
   } else {
     lock.readers |= my_bit();
   }
-  push_held(lock, write ? LockMode::kWriter : LockMode::kReader, where);
+  push_held(lock, write ? LockMode::kWriter : LockMode::kReader, by_try, where);
   if (cell == nullptr) return;
   engine()->acquire(cell->released);
   if (write) engine()->acquire(cell->released_by_readers);
@@ -120,7 +132,7 @@ void mutex_enter(LockState& lock, const Where& where) {
     }
     engine()->operation(where);
   }
-  take_mutex(cell, lock, where);
+  take_mutex(cell, lock, /*by_try=*/false, where);
   trace("enter", lock, where);
 }
 
@@ -136,7 +148,7 @@ bool mutex_tryenter(LockState& lock, const Where& where) {
     trace("tryenter fails:", lock, where);
     return false;
   }
-  take_mutex(cell, lock, where);
+  take_mutex(cell, lock, /*by_try=*/true, where);
   trace("tryenter", lock, where);
   return true;
 }
@@ -170,7 +182,7 @@ void rw_enter(LockState& lock, bool write, const Where& where) {
       if (write) lock.writers_waiting &= static_cast<uint8_t>(~my_bit());
     }
   }
-  take_rw(cell, lock, write, where);
+  take_rw(cell, lock, write, /*by_try=*/false, where);
   trace(write ? "enter as the writer" : "enter as a reader", lock, where);
 }
 
@@ -185,7 +197,7 @@ bool rw_tryenter(LockState& lock, bool write, const Where& where) {
     trace("tryenter fails:", lock, where);
     return false;
   }
-  take_rw(cell, lock, write, where);
+  take_rw(cell, lock, write, /*by_try=*/true, where);
   trace(write ? "tryenter as the writer" : "tryenter as a reader", lock, where);
   return true;
 }
@@ -286,7 +298,7 @@ void condvar_wait(const void* condvar, const char* name, LockState& mutex, const
   e.point(Wait::kSleep, Step{.object = condvar, .write = true}, &mutex, name, where);
   e.check_alive(&mutex, "enter of", where);
   e.operation(where);
-  take_mutex(&mutex_cell, mutex, where);
+  take_mutex(&mutex_cell, mutex, /*by_try=*/false, where);
   if (e.tracing()) e.record(absl::StrCat("awake with ", name_of(mutex)), where);
 }
 

@@ -186,10 +186,11 @@ struct Run {
 };
 
 template <Scenario S>
-Run run_of(Search search, bool every_point = false) {
+Run run_of(Search search, bool every_point = false, bool report_inversions = true) {
   SearchOptions options;
   options.search = search;
   options.every_point = every_point;
+  options.report_inversions = report_inversions;
   g_outcomes.clear();
   Run run;
   run.report = run_search<S>(options);
@@ -438,21 +439,24 @@ class Inversion : public ScenarioDefaults {
 };
 
 void a_deadlock_report_shows_who_waits_for_whom() {
-  const Run run = run_of<Inversion>(Search::kDpor);
+  const Run run = run_of<Inversion>(Search::kDpor, false, false);
   const std::string& text = run.report.message;
   expect(run.report.kind == Kind::kDeadlock, __func__, verdict_line(run.report));
   expect_in("cpu 0 waits for inner[4] held by cpu 1, cpu 1 waits for outer[3] held by cpu 0", text,
             __func__);
   expect_in("    holds outer[3] since platform/relacy/relacy_test.cc:", text, __func__);
   expect_in("enter inner[4]", text, __func__);
-  expect(run_of<Inversion>(Search::kFull).report.kind == Kind::kDeadlock, __func__, "full");
-  expect(run_of<Inversion>(Search::kBound).report.kind == Kind::kDeadlock, __func__, "bound");
-  expect(run_of<Inversion>(Search::kRandom).report.kind == Kind::kDeadlock, __func__, "random");
+  expect(run_of<Inversion>(Search::kFull, false, false).report.kind == Kind::kDeadlock, __func__,
+         "full");
+  expect(run_of<Inversion>(Search::kBound, false, false).report.kind == Kind::kDeadlock, __func__,
+         "bound");
+  expect(run_of<Inversion>(Search::kRandom, false, false).report.kind == Kind::kDeadlock, __func__,
+         "random");
 }
 
 void what_a_violation_prints_replays_it() {
   for (const Search search : {Search::kDpor, Search::kRandom}) {
-    const Run found = run_of<Inversion>(search);
+    const Run found = run_of<Inversion>(search, false, false);
     SearchOptions options;
     options.search = Search::kReplay;
     options.replay = found.report.replay;

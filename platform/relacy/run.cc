@@ -98,14 +98,18 @@ Report internal(std::string message) {
 }
 
 // Runs the one execution again with everything recorded, and writes the report.
-Report explain(const AnyScenario& scenario, const Schedule& schedule, uint64_t max_steps,
-               const model::Violation* first) {
+Report explain(const AnyScenario& scenario, const Schedule& schedule, const SearchOptions& options,
+               uint64_t max_steps, const model::Violation* first) {
   Trace trace;
   const std::unique_ptr<Strategy> replay = model::make_replay_strategy(schedule);
-  Engine engine(scenario, *replay, Engine::Limits{.executions = 1, .max_steps = max_steps}, true,
-                nullptr);
+  Engine engine(
+      scenario, *replay,
+      Engine::Limits{
+          .executions = 1, .max_steps = max_steps, .report_inversions = options.report_inversions},
+      true, nullptr);
   engine.trace = &trace;
   engine.run();
+  engine.check_lock_order(/*last=*/true);
   Report report;
   report.replay = to_string(schedule);
   if (!engine.violation().has_value()) {
@@ -150,7 +154,7 @@ Report run_replay(const AnyScenario& scenario, const SearchOptions& options) {
                                  "' is not a schedule such as 0x12.1x5/0.1, which a violation "
                                  "prints"));
   }
-  return explain(scenario, *schedule, options.max_steps, nullptr);
+  return explain(scenario, *schedule, options, options.max_steps, nullptr);
 }
 
 }  // namespace
@@ -181,6 +185,7 @@ Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
   limits.executions = options.executions != 0 ? options.executions : scenario.bounds.executions;
   limits.time = options.time;
   limits.max_steps = options.max_steps != 0 ? options.max_steps : scenario.bounds.max_steps;
+  limits.report_inversions = options.report_inversions;
   if (options.search == Search::kRandom && limits.executions == 0 && limits.time.count() == 0) {
     limits.executions = kDefaultRandomExecutions;
   }
@@ -191,19 +196,35 @@ Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
   {
     Engine engine(scenario, *strategy, limits, options.every_point, options.progress);
     engine.run();
-    report.iterations = engine.executions();
-    violation = engine.violation();
     schedule = engine.schedule();
+    if (!engine.violation().has_value()) {
+      engine.check_lock_order(/*last=*/true);
+      if (engine.violation().has_value()) schedule = Schedule{};  // of no one execution
+    }
+    report.iterations = engine.executions();
+    report.lock_edges = engine.lock_order().edges();
+    violation = engine.violation();
     if (engine.exhausted()) {
       report.verdict = Verdict::kExhausted;
     } else {
       report.bounded_by = engine.bounded_by();
     }
   }
+  if (violation.has_value() && violation->kind == Kind::kLockOrder) {
+    // The two orders may be of two executions: the message has both, a replay one.
+    report.verdict = Verdict::kViolated;
+    report.kind = violation->kind;
+    report.bounded_by.clear();
+    report.message = violation->message;
+    if (!schedule.runs.empty()) report.replay = to_string(schedule);
+    return report;
+  }
   if (violation.has_value() && violation->kind != Kind::kNondeterminism) {
     const uint64_t iterations = report.iterations;
-    report = explain(scenario, schedule, limits.max_steps, &*violation);
+    std::vector<LockEdge> edges = std::move(report.lock_edges);
+    report = explain(scenario, schedule, options, limits.max_steps, &*violation);
     report.iterations = iterations;
+    report.lock_edges = std::move(edges);
     return report;
   }
   if (violation.has_value()) {

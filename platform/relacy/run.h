@@ -28,8 +28,8 @@ class CpuBinding {
   CpuBinding& operator=(const CpuBinding&) = delete;
 };
 
-// Whether a scenario that runs into a violation of the kind is reported. Lock orders that did not
-// lead to a deadlock in any execution are not.
+// Whether a scenario that runs into a violation of the kind is reported. Of lock orders it is the
+// classes that are compared (kLockOrder), not the locks.
 constexpr bool engine_finds(Kind kind) {
   return kind != Kind::kCircularLocking && kind != Kind::kUninitialisedRead;
 }

@@ -11,6 +11,8 @@ void CondVar::wait(Mutex& mutex, Where where) {
   if (!mutex.held()) mutex.misuse(Kind::kUnlockByNonOwner, where);
   // In this order, so that the CPU never appears to wait for a mutex that it holds itself.
   mutex.no_longer_owned(me);
+  // What else is held is held while the mutex is entered again.
+  if constexpr (kObserved) stats_taking(me, mutex.id(), false, where);
   if constexpr (kObserved) stats_sleep_begin(me, mutex.id(), name_, this, where);
   {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);

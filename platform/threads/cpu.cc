@@ -105,6 +105,7 @@ bool Cpu::released(const void* lock) {
       held_[j].where.set(held_[j + 1].where.get());
 #ifdef HATCHECK_OBSERVE
       held_[j].since.set(held_[j + 1].since.get());
+      held_[j].by_try.set(held_[j + 1].by_try.get());
 #endif
     }
     held_count_.set(n - 1);

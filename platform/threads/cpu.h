@@ -107,7 +107,8 @@ struct HeldLock {
   PublishedLockId id;
   PublishedWhere where;
 #ifdef HATCHECK_OBSERVE
-  Published<uint64_t> since{0};  // clock ticks at acquisition
+  Published<uint64_t> since{0};   // clock ticks at acquisition
+  Published<bool> by_try{false};  // acquired by tryenter
 #endif
 };
 
@@ -150,6 +151,9 @@ class alignas(64) Cpu {
     change_begin();
     held_[n].id.set(id);
     held_[n].where.set(where);
+#ifdef HATCHECK_OBSERVE
+    held_[n].by_try.set(false);
+#endif
     held_count_.set(n + 1);
     change_end();
   }
@@ -183,8 +187,9 @@ class alignas(64) Cpu {
     PublishedWhere where;
     Published<uint64_t> since{0};
   };
-  // Says when the newest lock was acquired.
+  // Says when the newest lock was acquired, and that it was by tryenter.
   void held_since(uint64_t ticks) { held_[held_count_.get() - 1].since.set(ticks); }
+  void held_by_try() { held_[held_count_.get() - 1].by_try.set(true); }
 
   void wait_begin(const LockId& id, const char* condvar, const void* condvar_id,
                   const Where& where);

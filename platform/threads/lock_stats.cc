@@ -29,9 +29,17 @@ uint64_t percentile_ns(const TimeHistogram& histogram, double share) {
   return (uint64_t{2} << bucket) - 1;
 }
 
+LockOrder& lock_order() {
+  // Leaked on purpose: locks may be taken while static objects are destroyed.
+  static LockOrder* const order = new LockOrder;
+  return *order;
+}
+
 #ifdef HATCHECK_OBSERVE
 
 namespace {
+
+constinit std::atomic<bool> g_records_lock_order{true};
 
 using Counter = std::atomic<uint64_t>;
 
@@ -172,6 +180,19 @@ void stats_signalled(const void* condvar) {
 
 void stats_wait_end(Cpu& cpu) { cpu.wait_end(); }
 
+void record_lock_order(bool on) { g_records_lock_order.store(on, std::memory_order_relaxed); }
+
+void stats_taking(const Cpu& cpu, const LockId& id, bool by_try, const Where& where) {
+  const uint32_t count = cpu.held_count();
+  if (count == 0 || !g_records_lock_order.load(std::memory_order_relaxed)) return;
+  const auto held = [&cpu](uint32_t i) {
+    const HeldLock& lock = cpu.held(i);
+    const LockId id = lock.id.get();
+    return LockUse{id.lock_class, id.instance, lock.by_try.get(), lock.where.get()};
+  };
+  lock_order().taking(count, held, LockUse{id.lock_class, id.instance, by_try, where}, cpu.id());
+}
+
 void stats_acquired(Cpu& cpu, const LockId& id, bool contended, uint64_t wait_ticks) {
   Cpu::count(cpu.lock_acquisitions);
   ClassCounters& to = counters(cpu, id.lock_class);
@@ -183,6 +204,11 @@ void stats_acquired(Cpu& cpu, const LockId& id, bool contended, uint64_t wait_ti
     add_time(cpu, to.wait_times, ns);
   }
   cpu.held_since(raw_ticks());
+}
+
+void stats_acquired_by_try(Cpu& cpu, const LockId& id) {
+  stats_acquired(cpu, id, false, 0);
+  cpu.held_by_try();
 }
 
 void stats_releasing(Cpu& cpu, const LockId& id) {
@@ -229,6 +255,7 @@ PathCounts path_counts() {
 
 LockReport snapshot() { return {}; }
 void reset() {}
+void record_lock_order(bool) {}
 PathCounts path_counts() { return {}; }
 
 #endif

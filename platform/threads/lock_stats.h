@@ -26,9 +26,14 @@ void stats_sleep_begin(Cpu& cpu, const LockId& id, const char* name, const void*
                        const Where& where);
 void stats_wait_end(Cpu& cpu);
 
+// The thread is about to enter the lock, or has just had it by tryenter, and does not have it on
+// the held stack yet: for the lock order.
+void stats_taking(const Cpu& cpu, const LockId& id, bool by_try, const Where& where);
+
 // The lock was acquired and is on the held stack. `contended` says that somebody else had it;
 // `wait_ticks` how long that took.
 void stats_acquired(Cpu& cpu, const LockId& id, bool contended, uint64_t wait_ticks);
+void stats_acquired_by_try(Cpu& cpu, const LockId& id);
 // The lock is about to be released and is still on the held stack.
 void stats_releasing(Cpu& cpu, const LockId& id);
 void stats_failed_tryenter(Cpu& cpu, const LockId& id);

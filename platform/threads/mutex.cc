@@ -18,6 +18,7 @@ Mutex::~Mutex() {
 
 #ifdef HATCHECK_OBSERVE
 void Mutex::lock_observed(Cpu& me, const Where& where) {
+  stats_taking(me, id(), false, where);
   bool contended;
   if constexpr (kTsan) {
     // Its deadlock detector draws no edge from a try_lock, so it must see a plain lock.

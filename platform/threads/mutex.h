@@ -63,8 +63,9 @@ class ABSL_LOCKABLE Mutex {
       if constexpr (kObserved) stats_failed_tryenter(me, id());
       return false;
     }
+    if constexpr (kObserved) stats_taking(me, id(), true, where);
     now_owned(me, where);
-    if constexpr (kObserved) stats_acquired(me, id(), false, 0);
+    if constexpr (kObserved) stats_acquired_by_try(me, id());
     return true;
   }
 

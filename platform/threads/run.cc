@@ -7,6 +7,7 @@
 #include <exception>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -154,6 +155,13 @@ class Crew {
   std::vector<std::thread> threads_;
 };
 
+// Of the orders seen so far: those that were seen from both sides, or all.
+void check_lock_order(bool all) {
+  if (!kObserved || !lock_order().inverted()) return;
+  const std::optional<Inversion> found = lock_order().inversion();
+  if (found && (all || found->both)) fail(Kind::kLockOrder, found->message, found->where);
+}
+
 void check_no_locks(const char* when) {
   const Cpu& cpu = Cpu::current();
   if (cpu.held_count() == 0) return;
@@ -181,6 +189,8 @@ Report run_scenario(const AnyScenario& scenario, const RunOptions& options) {
     return options.time.count() != 0 && Clock::now() - start >= options.time;
   };
   Report report;
+  lock_order().clear();
+  record_lock_order(options.report_inversions);
   {
     Crew crew(scenario, options.seed);
     while (report.iterations < iterations && !(report.iterations != 0 && out_of_time())) {
@@ -191,8 +201,10 @@ Report run_scenario(const AnyScenario& scenario, const RunOptions& options) {
       scenario.destroy(object);
       check_no_locks("the final check");
       ++report.iterations;
+      check_lock_order(/*all=*/false);
     }
   }
+  check_lock_order(/*all=*/true);
   report.verdict = Verdict::kBounded;
   report.bounded_by = std::to_string(report.iterations) + " iterations";
   if (report.iterations < iterations) {

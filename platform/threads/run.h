@@ -46,6 +46,8 @@ constexpr bool engine_finds(Kind kind) {
     case Kind::kDataRace:
     case Kind::kCircularLocking:
       return kTsan;
+    case Kind::kLockOrder:
+      return kObserved || kTsan;
     case Kind::kDeadlock:
     case Kind::kLostWakeup:
       return kObserved;
@@ -71,6 +73,8 @@ struct RunOptions {
   // Observed build: a deadlock, and a sleeper that nobody can wake, are reported as soon as they
   // are seen. Threads that all wait for this long without that being certain are reported then.
   std::chrono::milliseconds quiet{30'000};
+  // Observed build: look for locks in an order that could deadlock (lock_order.h).
+  bool report_inversions = true;
 };
 
 Report run_scenario(const AnyScenario& scenario, const RunOptions& options = {});

@@ -166,9 +166,10 @@ Report run_isolated(const AnyScenario& scenario, const RunOptions& options) {
 }
 
 Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
-  return run_isolated(
-      scenario,
-      RunOptions{.iterations = options.executions, .time = options.time, .seed = options.seed});
+  return run_isolated(scenario, RunOptions{.iterations = options.executions,
+                                           .time = options.time,
+                                           .seed = options.seed,
+                                           .report_inversions = options.report_inversions});
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -89,6 +89,7 @@ void RwLock::enter(RwMode mode, Where where) {
   if (me.find(this) != nullptr) [[unlikely]] {
     misuse(Kind::kRecursion, "is entered by a thread that holds it", where);
   }
+  if constexpr (kObserved) stats_taking(me, id(lock_mode(mode)), false, where);
   bool contended = false;
   uint64_t waited = 0;
   {
@@ -132,8 +133,9 @@ bool RwLock::tryenter(RwMode mode, Where where) {
     return false;
   }
   tsan_acquired(this, mode, /*may_block=*/false);
+  if constexpr (kObserved) stats_taking(me, id(lock_mode(mode)), true, where);
   me.acquired(id(lock_mode(mode)), where);
-  if constexpr (kObserved) stats_acquired(me, id(lock_mode(mode)), false, 0);
+  if constexpr (kObserved) stats_acquired_by_try(me, id(lock_mode(mode)));
   return true;
 }
 

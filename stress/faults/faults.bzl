@@ -34,11 +34,22 @@ FAULTS = {
         ["--hats=2", "--preempt_rate=5000"],
     ),
     "remove_keeps_share": _fault("share", "invariant 2:|still has .* mappings"),
+    # With both orders.
+    "scan_enters": _fault(
+        "segmap",
+        "lock order.: sm_mtx.[0-9]+. is entered with smq_mtx.*; elsewhere smq_mtx.* with sm_mtx",
+        ["--slots=4", "--threads=6"],
+    ),
     "steal_no_recheck": _fault(
         "churn",
         # A table that is freed while it is in use breaks whatever is next.
         "violated .(assertion|panic|crash|use after free|no progress|deadlock)",
         ["--hats=2", "--preempt_rate=5000", "--steal_rate=0.3", "--stuck_after=10s"],
+    ),
+    "steal_under_htable": _fault(
+        "churn",
+        "lock order.: mlist.[0-9]+. is entered with htable.*; elsewhere htable.* with mlist",
+        ["--hats=2", "--steal_rate=0.3"],
     ),
     "switch_never_joins": _fault(
         "shootdown",
