@@ -7,7 +7,7 @@
 
 HATCHECK_PACKAGES=(
   bazel-bootstrap bazel-platforms bazel-skylib bazel-rules-java bazel-rules-proto
-  g++ python3 patch
+  g++ python3 patch graphviz
   libabsl-dev libboost-dev libboost-context-dev relacy-dev
   libgtest-dev libgmock-dev libbenchmark-dev nlohmann-json3-dev
 )
@@ -41,7 +41,8 @@ On Debian 12 this would run:
 
 Here, install the counterparts by hand:
   Bazel 4.2.3 with bazel-platforms, bazel-skylib, rules_java and rules_proto under /usr/share/bazel
-  g++ 12, python3, patch, clang-format 14 (and clang 14 with its runtime for --config=clang)
+  g++ 12, python3, patch, Graphviz, clang-format 14
+  (and clang 14 with its runtime for --config=clang)
   Abseil 20220623, Boost 1.74 (headers and context), Relacy, GoogleTest 1.12, Google Benchmark 1.7,
   nlohmann-json 3.11; for ./test Chromium's headless shell
 or use a Debian 12 container: docker run -it -v "\$PWD:/hatcheck" -w /hatcheck debian:12

@@ -9,6 +9,7 @@ import unittest
 
 import check_format
 import check_layering
+import lock_order
 import summary
 import tidy
 
@@ -263,6 +264,77 @@ class SummaryTest(TreeTest):
 
     def test_no_tests_at_all_is_no_success(self):
         self.assertEqual(summary.read_pass(self.events(self.FINISHED), 4).failed, 1)
+
+
+class LockOrderTest(TreeTest):
+    DOC = "\n".join([
+        lock_order.PLACES[0], "", lock_order.PLACES_HEAD, "| ---: | --- | --- | --- | --- |",
+        "| 1 | outer | never | first | `hat/locking.h` |",
+        "| 2 | inner | larger number first | second | `hat/locking.h` |", "", lock_order.PLACES[1],
+        lock_order.EDGES[0], "", lock_order.EDGES_HEAD, "| --- | --- | --- | ---: | ---: | --- |",
+        "| outer | inner | enter | 3 | 1 | b.cc:2 (g) |",
+        "| inner | inner | enter | stress only | 1 | c.cc:3 (h) |", "", lock_order.EDGES[1]])
+
+    def compare(self, edges, scenarios=True):
+        seen = lock_order.collections.defaultdict(lock_order.Seen)
+        for outer, inner, by_try in edges:
+            lock_order.add_edges(seen, [{
+                "outer": {"class": outer, "by_try": False, "at": "a.cc:1 (f)"},
+                "inner": {"class": inner, "by_try": by_try, "at": "b.cc:2 (g)"}}],
+                "s/one" if scenarios else None)
+        declared = lock_order.declared_edges(self.DOC, "doc")
+        return "\n".join(lock_order.compare_edges(seen, declared, scenarios))
+
+    def test_what_is_declared_and_exercised_is_right(self):
+        self.assertEqual(self.compare([("outer", "inner", False)]), "")
+
+    def test_an_order_that_is_not_declared_is_named_with_its_places(self):
+        problem = self.compare([("outer", "inner", False), ("inner", "outer", False)])
+        self.assertIn("inner -> outer by enter is not declared; seen in s/one", problem)
+        self.assertIn("b.cc:2 (g), held since a.cc:1 (f)", problem)
+        self.assertIn("by tryenter is not declared",
+                      self.compare([("outer", "inner", False), ("outer", "inner", True)]))
+
+    def test_a_declared_order_that_no_scenario_exercises_is_named_with_its_places(self):
+        problem = self.compare([])
+        self.assertIn("outer -> inner by enter is declared, but no scenario does it", problem)
+        self.assertIn("b.cc:2 (g)", problem)
+
+    def test_stress_runs_need_not_do_everything_but_nothing_else(self):
+        self.assertEqual(self.compare([("inner", "inner", False)], scenarios=False), "")
+        self.assertIn("seen in stress", self.compare([("inner", "outer", False)], scenarios=False))
+        self.assertIn("as seen in stress only",
+                      self.compare([("outer", "inner", False), ("inner", "inner", False)]))
+
+    def test_places_are_those_of_the_headers(self):
+        header = self.write("hat/locking.h", "// First. More.\n"
+                            'inline constexpr LockClass kOuter{"outer", 1};\n\n// Second.\n'
+                            'inline constexpr LockClass kInner{"inner", 2, '
+                            "Nests::kLargerNumberFirst};\n")
+        declared = lock_order.declared_places(self.DOC, "doc")
+        there = lock_order.places_in([header])
+        self.assertEqual([(p.place, p.name, p.nests) for p in there],
+                         [(1, "outer", "never"), (2, "inner", "larger number first")])
+        self.assertEqual(there[0].purpose, "First")
+        problems = lock_order.compare_places(there, declared)
+        self.assertIn("outer has place 1", problems[0])  # its purpose is told otherwise
+        self.assertIn("is declared, but no header has it",
+                      lock_order.compare_places([], declared)[0])
+
+    def test_the_picture_draws_the_declared_orders(self):
+        declared = lock_order.declared_edges(self.DOC, "doc")
+        places = lock_order.declared_places(self.DOC, "doc")
+        svg = "<title>outer&#45;&gt;inner</title><title>inner&#45;&gt;inner</title>"
+        self.assertEqual(lock_order.compare_picture(svg, declared, places), [])
+        self.assertIn("outer->inner", lock_order.compare_picture(
+            "<title>inner&#45;&gt;inner</title>", declared, places)[0])
+
+    def test_reversed_orders_are_dashed_and_those_of_stress_are_marked(self):
+        edges = [(lock_order.Edge("inner", "outer", "tryenter"), ["2", "1", "a.cc:1 (f)"]),
+                 (lock_order.Edge("outer", "inner", "enter"), ["stress only", "1", "a.cc:1 (f)"])]
+        text = lock_order.dot(edges, lock_order.declared_places(self.DOC, "doc"))
+        self.assertRegex(text, '"inner" -> "outer".*tryenter.*2 scenarios.*style="dashed"')
+        self.assertRegex(text, '"outer" -> "inner".*stress only.*darkorange3')
 
 
 if __name__ == "__main__":
