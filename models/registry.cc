@@ -11,6 +11,7 @@ std::vector<AnyScenario> all_scenarios() {
            &hment_prepare_scenarios,
            &hment_steal_scenarios,
            &htable_scenarios,
+           &load_scenarios,
            &unload_scenarios,
            &steal_scenarios,
            &exit_scenarios,
@@ -21,6 +22,7 @@ std::vector<AnyScenario> all_scenarios() {
            &segmap_slot_scenarios,
            &segmap_waiting_scenarios,
            &segmap_page_scenarios,
+           &segmap_fault_scenarios,
            &segmap_kpm_scenarios,
        }) {
     const std::vector<AnyScenario> scenarios = subject();

@@ -253,12 +253,76 @@ class ExitUnloadsTwice : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// What the thief wants it does not find here, so it goes on to the next address space, of which
+// there is none.
+class ThiefOfNothingAgainstExit : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/thief_that_finds_nothing_against_exit";
+  static constexpr const char* kClaim = "an exit waits until the thief is gone, and no longer";
+
+  ThiefOfNothingAgainstExit() : HatModel(two_levels()) {}
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(htable_steal(sys, 1, /*active=*/false) == nullptr);
+    } else {
+      exit_space(hat_);
+    }
+  }
+
+ private:
+  hat_t* const hat_ = new_hat();
+};
+
+// A thief that is done must not take another thief's mark with it: the exit relies on that one.
+class ThiefAndExitAgainstThief : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/thief_and_exit_against_a_thief";
+  static constexpr const char* kClaim = "an exit waits for every thief that works on the hat";
+
+  ThiefAndExitAgainstThief() : HatModel(two_levels()) {}
+  void thread(int index) {
+    HAT_ASSERT(htable_steal(sys, 1, /*active=*/false) == nullptr);
+    if (index == 1) exit_space(hat_);
+  }
+
+ private:
+  hat_t* const hat_ = new_hat();
+};
+
+// Two unloaders are about to let go of the exiting address space, one after the other.
+class TwoPageunloadsAgainstExit : public HatModel {
+ public:
+  static constexpr int kThreads = 3;
+  static constexpr const char* kName = "exit/two_pageunloads_against_exit";
+  static constexpr const char* kClaim = "table and hat are freed after both have let go";
+  static constexpr Bounds kBounds = kBounded;
+
+  TwoPageunloadsAgainstExit() : HatModel(with_cpus(two_levels(), 3)) {
+    for (int i = 0; i < 2; ++i) load(hat_, static_cast<uintptr_t>(i) * pagesize(), pages_[i]);
+  }
+  void thread(int index) {
+    if (index == 2) {
+      exit_space(hat_);
+    } else {
+      hat_pageunload(sys, pages_[index], HAT_FORCE_PGUNLOAD);
+    }
+  }
+
+ private:
+  const std::array<page_t*, 2> pages_ = {new_page(), new_page()};
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> exit_scenarios() {
   return scenario_list<PageunloadAgainstExit, HmentStealAgainstExit, StealAgainstExit,
                        ReapAgainstExit, ShareAgainstSteal, ShareAndExitAgainstSteal, TwoExits,
-                       StealAlongAnExit, CreationAgainstExit, ExitUnloadsTwice>();
+                       StealAlongAnExit, CreationAgainstExit, ExitUnloadsTwice,
+                       ThiefOfNothingAgainstExit, ThiefAndExitAgainstThief,
+                       TwoPageunloadsAgainstExit>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -150,6 +150,39 @@ class SharedHatIsSpared : public Victims {
   page_t* const other_ = new_page();
 };
 
+// The kernel does not fault its mappings in again. The lowest of three tables is in nobody's hands.
+class KernelIsSpared : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "hment_steal/kernel_mappings_are_spared";
+  static constexpr const char* kClaim = "of a page that the kernel maps too, users' mappings go";
+
+  KernelIsSpared() : HatModel(three_levels()) {
+    hat_memload(sys, sys.kas_hat(), sys.kernelbase, page_, PROT_READ_ATTR, HAT_LOAD);
+    load(hat_, 0, page_);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      HAT_ASSERT(sys.machine.access(1, sys.kernelbase, AccessKind::kRead, Privilege::kKernel).ok);
+      return;
+    }
+    // The second finds nothing that it may take.
+    for (int i = 0; i < 2; ++i) {
+      hment_t* const hm = hment_steal(sys);
+      if (hm != nullptr) hment_free(sys, hm);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(hat_probe(sys, sys.kas_hat(), sys.kernelbase), "stolen from the kernel");
+    HAT_ASSERT(!is_mapped(hat_, 0));
+    hat_unload(sys, sys.kas_hat(), sys.kernelbase, pagesize(), HAT_UNLOAD);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 // The unlocked peeks of the thief, at a page that is being promoted and demoted.
 class PeekAtAChangingPage : public HatModel {
  public:
@@ -324,7 +357,7 @@ std::vector<AnyScenario> hment_steal_scenarios() {
                        StealAgainstTableThief, StealAgainstNewMapping, TwoThieves,
                        SharedHatIsSpared, PeekAtAChangingPage, PromotionFromReserve,
                        PromotionSteals, TwoPromotionsSteal, Exhausted, AllocationMayFail,
-                       ReservePutAndGet>();
+                       ReservePutAndGet, KernelIsSpared>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -128,6 +128,17 @@ class TwoOwners : public HatModel {
   Atomic<int> owners_{0};
 };
 
+// Who is woken finds another owner again, if that one was faster.
+class TwoOwnersTwice : public TwoOwners {
+ public:
+  static constexpr const char* kName = "memory/two_nested_loads_each_by_thread";
+
+  void thread(int index) {
+    TwoOwners::thread(index);
+    TwoOwners::thread(index);
+  }
+};
+
 // kmem backs what it hands out with pages in the kernel's heap window, and maps them with the very
 // calls that asked for the memory.
 template <ReserveDesign kDesign>
@@ -284,11 +295,11 @@ class EntrySetByHand : public HatModel {
 }  // namespace
 
 std::vector<AnyScenario> memory_scenarios() {
-  return scenario_list<FrameAgainstReader, FrameAgainstReaderAndClaimant,
-                       NestedLoads<ReserveDesign::kThread>, NestedLoads<ReserveDesign::kDepth>,
-                       TwoOwners, Recursion<ReserveDesign::kThread>,
-                       Recursion<ReserveDesign::kDepth>, AllocationAgainstFree,
-                       TwoAllocationsOfTheLastPage, TableAgainstLastPages, EntrySetByHand>();
+  return scenario_list<
+      FrameAgainstReader, FrameAgainstReaderAndClaimant, NestedLoads<ReserveDesign::kThread>,
+      NestedLoads<ReserveDesign::kDepth>, TwoOwners, Recursion<ReserveDesign::kThread>,
+      Recursion<ReserveDesign::kDepth>, AllocationAgainstFree, TwoAllocationsOfTheLastPage,
+      TableAgainstLastPages, EntrySetByHand, TwoOwnersTwice>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -345,6 +345,78 @@ class ProtectAgainstUnloadAndClean : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// A sharer has no entries of its own to clear: REF and MOD stay for the source to collect.
+class SyncThroughSharer : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "refmod/hat_sync_through_a_sharer_against_write";
+  static constexpr const char* kClaim = "a sharer reads the bits, and changes no shared entry";
+
+  SyncThroughSharer() : HatModel(two_levels()) {
+    load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
+    {
+      ReaderGuard guard(sharer_->hat_as()->a_lock);
+      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
+    }
+    page_->p_nrm.store(0, std::memory_order_relaxed);
+    put_on(1, sharer_);
+    access(1, 0, AccessKind::kWrite, 6);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      write(0, 7);
+      return;
+    }
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_sync(sys, sharer_, 0, pagesize(), HAT_SYNC_ZERORM);
+    HAT_ASSERT((nrm(page_) & P_MOD) != 0, "the write before is not known");
+  }
+  void check() override {
+    HAT_ASSERT((x86pte_get(sys, find(source_, 0), 0) & PT_MOD) != 0);
+    put_on(1, sys.kas_hat());
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+};
+
+// While the page's mlist is waited for, another page takes its place, and is written.
+class SyncAgainstReplacement : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "refmod/hat_sync_against_replacement_of_the_page";
+  static constexpr const char* kClaim = "bits go to the page that they are about";
+  static constexpr Bounds kBounds = kBounded;
+
+  SyncAgainstReplacement() : HatModel(two_levels()) {
+    load(hat_, 0, old_);
+    put_on(1, hat_);
+    old_->p_nrm.store(0, std::memory_order_relaxed);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      ReaderGuard guard(hat_->hat_as()->a_lock);
+      hat_sync(sys, hat_, 0, pagesize(), 0);
+    } else {
+      unload(hat_, 0);
+      load(hat_, 0, new_);
+      HAT_ASSERT(write(0, 7).ok);
+    }
+  }
+  void check() override {
+    HAT_ASSERT((nrm(old_) & P_MOD) == 0, "nobody has written to the page that was there before");
+  }
+
+ private:
+  page_t* const old_ = new_page();
+  page_t* const new_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> refmod_scenarios() {
@@ -361,7 +433,7 @@ std::vector<AnyScenario> refmod_scenarios() {
       UnloadAgainstWrite<kRecheck, kC>, UnloadAgainstWrite<kBlind, kC>,
       ReloadAgainstWrite<kRecheck>, ReloadAgainstWrite<kBlind>, UncachedWrite,
       HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects, NosyncAgainstPagesync,
-      ProtectAgainstUnloadAndClean>();
+      ProtectAgainstUnloadAndClean, SyncThroughSharer, SyncAgainstReplacement>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

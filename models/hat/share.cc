@@ -206,11 +206,42 @@ class HalfOfAnUpperTable : public HatModel {
   hat_t* const sharer_ = new_hat();
 };
 
+// A shared table needs an htable and no frame. If kmem has none, one is taken from another address
+// space, together with its frame, which has to go back. CPU 1 runs the victim.
+class SharedTableWithoutMemory : public Sharing {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "share/shared_table_without_memory_against_the_victim";
+  static constexpr const char* kClaim = "a stolen table becomes a shared one, its frame is free";
+
+  SharedTableWithoutMemory() {
+    load(victim_, 0, other_);
+    put_on(1, victim_);
+    exhaust_kmem();
+  }
+  void thread(int index) {
+    if (index == 0) {
+      share(one);
+    } else {
+      read(0);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(find(victim_, 0) == nullptr && is_mapped(one, 0));
+    unshare(one);
+  }
+
+ private:
+  page_t* const other_ = new_page();
+  hat_t* const victim_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> share_scenarios() {
   return scenario_list<ShareAgainstPageunload, UnshareAgainstPageunload, TwoSharers, SharedTwice,
-                       ShareAgainstLoad, CopyAgainstReuse, HalfOfAnUpperTable>();
+                       ShareAgainstLoad, CopyAgainstReuse, HalfOfAnUpperTable,
+                       SharedTableWithoutMemory>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

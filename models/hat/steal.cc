@@ -302,13 +302,73 @@ class ReapOfMany : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// What is taken from a shared address space is missed by its sharers, who do not fault for it.
+class StealAgainstSharing : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/shared_address_spaces_are_spared";
+  static constexpr const char* kClaim = "no table of a shared address space is stolen";
+
+  StealAgainstSharing() : HatModel(two_levels()) {
+    load(hat_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(htable_steal(sys, 1) == nullptr, "stolen from a shared hat");
+    } else {
+      load(hat_, pagesize(), page_, kReadWrite, HAT_LOAD_SHARE);
+    }
+  }
+  void check() override { HAT_ASSERT(is_mapped(hat_, 0) && is_mapped(hat_, pagesize())); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// Nor is a table that the victim has from somebody else, and only looks through.
+class StealAgainstSharer : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "steal/steal_against_access_of_a_sharer";
+  static constexpr const char* kClaim = "a shared table is not its sharer's to give";
+
+  StealAgainstSharer() : HatModel(two_levels()) {
+    load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
+    {
+      ReaderGuard guard(sharer_->hat_as()->a_lock);
+      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
+    }
+    put_on(1, sharer_);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(htable_steal(sys, 1) == nullptr, "a shared table was stolen");
+    } else {
+      HAT_ASSERT(read(0).ok);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(source_, 0) && is_mapped(sharer_, 0));
+    put_on(1, sys.kas_hat());
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> steal_scenarios() {
   return scenario_list<StealAgainstLoad, StealAgainstLockingLoad, StealAgainstLocking,
                        StealAgainstPassingHold, StealAgainstUnload, StealAgainstPageunload,
                        StealAgainstCreate, TwoThieves, AllocationSteals, TwoAllocationsSteal,
-                       ThievesTakeTurns, ReapAgainstUse, ReapOfMany>();
+                       ThievesTakeTurns, ReapAgainstUse, ReapOfMany, StealAgainstSharing,
+                       StealAgainstSharer>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

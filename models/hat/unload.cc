@@ -322,14 +322,50 @@ class RangesOfACallback : public HatModel {
   uintptr_t told_up_to_ = 0;
 };
 
+// Who is swapped out keeps what is locked, and what shares a table with that.
+class SwapoutAgainstLockingLoad : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/swapout_against_a_locking_load";
+  static constexpr const char* kClaim = "no locked mapping goes, all in tables without locks do";
+  static constexpr Bounds kBounds = kBounded;
+
+  SwapoutAgainstLockingLoad() : HatModel(three_levels()) {
+    load(hat_, 0, page_);
+    load(hat_, locked(0), page_, kReadWrite, HAT_LOAD_LOCK);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      load(hat_, locked(1), page_, kReadWrite, HAT_LOAD_LOCK);
+      return;
+    }
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_swapout(sys, hat_);
+  }
+  void check() override {
+    HAT_ASSERT(!is_mapped(hat_, 0), "still there");
+    for (uint64_t i = 0; i < 2; ++i) {
+      HAT_ASSERT(is_mapped(hat_, locked(i)), "a locked mapping is gone");
+      unload(hat_, locked(i), 1, HAT_UNLOAD_UNLOCK);
+    }
+  }
+
+ private:
+  // In another table than 0.
+  uintptr_t locked(uint64_t index) const { return (2 + index) * pagesize(); }
+
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> unload_scenarios() {
-  return scenario_list<PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
-                       PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
-                       PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement,
-                       LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
-                       TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback>();
+  return scenario_list<
+      PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
+      PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor, PageunloadAgainstUnlockedLoad,
+      UnloadAgainstReplacement, LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
+      TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback, SwapoutAgainstLockingLoad>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -68,6 +68,11 @@ _TABLE = {
         ),
         "reserve_get_keeps_count": ("hment_steal/reserve_put_against_get", "assertion"),
         "reserve_put_unlocked": ("hment_steal/reserve_put_against_get", "data race"),
+        "kernel_hment_stolen": ("hment_steal/kernel_mappings_are_spared", "assertion|panic"),
+        "hment_steal_skips_start": (
+            "hment_steal/two_allocations_and_one_table_of_victims",
+            "panic",
+        ),
     },
     "hat/htable.cc": {
         "create_leaks_loser": ("htable/two_threads_create_a_table", "assertion"),
@@ -109,6 +114,11 @@ _TABLE = {
             "htable/two_creations_and_one_cached_table", "data race|assertion",
         ),
         "uncache_unlocked": ("htable/two_creations_and_one_cached_table", "data race"),
+        "create_leaks_frame": ("share/shared_table_without_memory_against_the_victim", "assertion"),
+        "create_leaks_bare": (
+            "steal/creation_without_memory_against_use_of_the_victim",
+            "assertion",
+        ),
     },
     "hat/htable_steal.cc": {
         "steal_ignores_freeing": (
@@ -125,6 +135,10 @@ _TABLE = {
         ),
         "steal_under_htable": ("steal/steal_against_pageunload", "deadlock|lock order"),
         "victim_no_wakeup": ("exit/htable_steal_against_exit", "lost wake-up"),
+        "victim_wakeup_if_enough": ("exit/thief_that_finds_nothing_against_exit", "lost wake-up"),
+        "steal_ignores_victim": ("exit/thief_and_exit_against_a_thief", "use after free|assertion"),
+        "steal_from_shared": ("steal/shared_address_spaces_are_spared", "assertion"),
+        "steal_shared_table": ("steal/steal_against_access_of_a_sharer", "assertion"),
     },
     "hat/hat_load.cc": {
         "load_counts_offlist_late": (
@@ -132,6 +146,9 @@ _TABLE = {
         ),
         "load_counts_offlist_twice": ("unload/two_loads_of_one_off_list_mapping", "assertion"),
         "load_locks_late": ("steal/steal_against_a_locking_load", "assertion"),
+        "array_ignores_frames": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
+        "array_ignores_alignment": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
+        "devload_off_list": ("load/devload_of_memory_against_pageunload", "assertion"),
     },
     "hat/hat_unload.cc": {
         "clear_any_page": ("unload/unload_against_replacement_of_the_page", "assertion"),
@@ -160,6 +177,10 @@ _TABLE = {
         "unmapper_acq_rel": ("exit/pageunload_against_exit", "lost wake-up", True),
         "unmapper_no_wakeup": ("exit/pageunload_against_exit", "lost wake-up"),
         "unmapper_wakes_unlocked": ("exit/pageunload_against_exit", "lost wake-up"),
+        "page_unmap_releases_under_mlist": (
+            "exit/pageunload_against_exit",
+            "recursion on a mutex|deadlock|possible circular locking dependency",
+        ),
     },
     "hat/hat_page_refmod.cc": {
         "clear_bits_tries_once": ("refmod/clrmod_against_two_writes", "assertion"),
@@ -167,6 +188,8 @@ _TABLE = {
     },
     "hat/hat_attr.cc": {
         "updateattr_tries_once": ("refmod/two_changes_of_one_mapping", "assertion"),
+        "sync_clears_shared": ("refmod/hat_sync_through_a_sharer_against_write", "assertion"),
+        "sync_no_recheck": ("refmod/hat_sync_against_replacement_of_the_page", "assertion"),
     },
     "hat/pte_ops.cc": {
         "link_relaxed": ("shootdown/new_table_against_walk", "panic|assertion", True),
@@ -208,14 +231,22 @@ _TABLE = {
         "exit_announces_late": ("exit/pageunload_against_exit", "lost wake-up"),
         "exit_ignores_victim": ("exit/htable_steal_against_exit", "use after free|assertion"),
         "exit_leaves_list_unlocked": ("exit/two_exits", "data race"),
+        "exit_waits_once": (
+            "exit/htable_steal_against_exit",
+            "assertion", False, ["--executions=10000"],
+        ),
+        "unmappers_waited_once": ("exit/two_pageunloads_against_exit", "use after free|data race"),
+        "swapout_ignores_locks": ("unload/swapout_against_a_locking_load", "assertion"),
     },
     "hat/hat_share.cc": {
         "share_copy_no_recheck": ("share/copy_against_reuse_of_the_page", "assertion|panic"),
         "unshare_no_flush": ("shootdown/unshare_against_access", "panic|assertion"),
+        "copy_keeps_page": ("share/copy_against_reuse_of_the_page", "assertion"),
     },
     "hat/reserve_ownership_thread.cc": {
         "depth_exit_weight": ("memory/two_nested_loads_by_thread", "assertion"),
         "owner_no_wakeup": ("memory/two_nested_loads_by_thread", "lost wake-up"),
+        "owner_waits_once": ("memory/two_nested_loads_each_by_thread", "assertion"),
     },
     "hat/reserve_ownership_depth.cc": {
         "depth_nested_from_one": ("memory/nested_load_against_load_by_depth", "assertion"),
@@ -257,9 +288,14 @@ _TABLE = {
         "unpromise_no_wakeup": ("memory/allocation_against_a_free", "lost wake-up"),
         "unpromise_wakes_unlocked": ("memory/allocation_against_a_free", "lost wake-up"),
     },
+    "vm/getpage.cc": {
+        "readahead_keeps_page": ("segmap/read_ahead_against_fault", "assertion"),
+        "failed_read_keeps_page": ("segmap/two_faults_of_which_one_fails", "assertion"),
+    },
     "vm/putpage.cc": {
         "putpage_cleans_late": ("segmap/sync_against_write", "assertion"),
         "putpage_forgets_error": ("segmap/two_syncs_of_which_one_fails", "assertion"),
+        "freeable_no_recheck": ("segmap/write_by_a_process_against_pageout", "assertion"),
     },
     "segmap/segmap.cc": {
         "inval_no_unload": ("segmap/last_release_with_inval_of_a_locked_page", "assertion"),
@@ -274,6 +310,8 @@ _TABLE = {
         ),
         "use_no_recheck": ("segmap/reclaim_against_recycling_of_two", "assertion|panic|crash"),
         "use_no_reclaim": ("segmap/getmap_against_last_release", "assertion|panic"),
+        "destroy_writes": ("segmap/last_release_with_destroy_against_getmap", "assertion"),
+        "kpm_write_not_noted": ("segmap/kpm_last_release_with_inval_against_getmap", "assertion"),
     },
     "segmap/segmap_fault.cc": {
         "bitmap_set_unlocked": ("segmap/pagecreates_of_two_pages_of_a_slot", "assertion"),
@@ -292,6 +330,7 @@ _TABLE = {
         "softunlock_keeps_page": (
             "segmap/softlock_against_pageout", "assertion|deadlock|lost wake-up",
         ),
+        "unload_leaves_flush_to_others": ("segmap/recycling_against_pageunload", "assertion"),
     },
     "segmap/segmap_kpm.cc": {
         "kpm_fast_no_identity": (
@@ -302,6 +341,8 @@ _TABLE = {
             "segmap/kpm_inval_of_a_plain_window_against_pageunload", "assertion",
         ),
         "kpm_newpage_unlocked": ("segmap/kpm_two_pagecreates_of_one_page", "data race"),
+        "lockproto_ignored": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
+        "lockproto_keeps_page": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
     },
     "segmap/smap_freelist.cc": {
         "kpm_no_recheck": ("segmap/kpm_pageunload_against_recycling", "assertion"),
@@ -310,6 +351,10 @@ _TABLE = {
         "scan_enters": ("segmap/reclaim_against_recycling", "deadlock|lock order"),
         "unqueue_unlocked": ("segmap/reclaim_against_recycling_of_two", "data race"),
         "wrong_queue_flag": ("segmap/getmap_against_last_release", "assertion|panic|crash"),
+        "append_names_other_queue": (
+            "segmap/release_against_exchange_of_queues",
+            "assertion|panic|crash",
+        ),
     },
     "segmap/smap_hash.cc": {
         "find_unlocked": ("segmap/two_getmaps_of_one_piece", "data race"),
@@ -329,6 +374,14 @@ _TABLE = {
         "wakes_one_of_two": (
             "segmap/two_waiters_two_releases",
             "lost wake-up", False, ["--search=bound", "--preemptions=1"],
+        ),
+        "scans_first_list_only": (
+            "segmap/release_to_the_list_looked_through_last",
+            "lost wake-up|livelock",
+        ),
+        "releq_entered": (
+            "segmap/reclaim_against_recycling",
+            "deadlock|possible circular locking dependency|recursion on a mutex",
         ),
     },
 }

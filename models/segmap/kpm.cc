@@ -231,13 +231,32 @@ class TwoWindowsOfOneCpu : public KpmModel {
   }
 };
 
+// Beyond the end of the file a write is the file system's business first, and nothing tells it of a
+// write through a kpm address.
+class LockProtoAtTheEnd : public KpmModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/kpm_two_windows_at_the_end_of_the_file";
+  static constexpr const char* kClaim = "who is to be told of writes gets no kpm address";
+
+  void thread(int) {
+    // The file has four pages.
+    for (uint64_t piece = 3; piece <= 4; ++piece) {
+      const uintptr_t addr = get(piece, S_READ, SM_LOCKPROTO);
+      HAT_ASSERT(hat_in_kpm(sys, addr) == (piece == 3));
+      put(addr);
+      HAT_ASSERT(!PAGE_LOCKED(page_exists(sys.vm, &file, piece * pagesize())));
+    }
+  }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> segmap_kpm_scenarios() {
   return scenario_list<PageunloadAgainstRecycle, PageunloadAgainstReuse, PageunloadAgainstGetmap,
                        TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot,
                        PlainInvalAgainstPageunload, GetmapAgainstReuse, TwoKpmPagecreates,
-                       TwoWindowsOfOneCpu>();
+                       TwoWindowsOfOneCpu, LockProtoAtTheEnd>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -391,7 +391,7 @@ class RecycleAgainstPageunload : public SegmapModel {
   static constexpr const char* kName = "segmap/recycling_against_pageunload";
   static constexpr const char* kClaim = "a recycled slot shows its new page to everybody";
 
-  RecycleAgainstPageunload() : SegmapModel({.slots = 1}) {
+  RecycleAgainstPageunload() : SegmapModel({.slots = 1, .mlists = 2}) {
     const uintptr_t addr = get(0, S_READ, SM_FAULT);
     HAT_ASSERT(read_word(addr) == 1);
     put(addr);

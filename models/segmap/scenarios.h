@@ -12,6 +12,7 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 std::vector<AnyScenario> segmap_slot_scenarios();
 std::vector<AnyScenario> segmap_waiting_scenarios();
 std::vector<AnyScenario> segmap_page_scenarios();
+std::vector<AnyScenario> segmap_fault_scenarios();
 std::vector<AnyScenario> segmap_kpm_scenarios();
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -125,14 +125,14 @@ class ReleaseAgainstExchange : public SegmapModel {
   static constexpr const char* kName = "segmap/release_against_exchange_of_queues";
   static constexpr const char* kClaim = "a slot is taken off the queue that it is on";
 
-  ReleaseAgainstExchange() : window_(get(0)) {}
+  // The other slot is on the release queue.
+  ReleaseAgainstExchange() : window_(get(0)) { put(get(1)); }
   void thread(int index) {
     if (index == 0) {
       put(window_);
       put(get(0));
     } else {
-      // The other slot is on the release queue: exchanges.
-      put(get(1));
+      put(get(2));
     }
   }
 
@@ -209,12 +209,37 @@ class TwoInvals : public SegmapModel {
   const uintptr_t window_;
 };
 
+// SM_DESTROY throws away what the page holds: a file that is cut off.
+class DestroyAgainstGetmap : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/last_release_with_destroy_against_getmap";
+  static constexpr const char* kClaim = "what was written is not in the file";
+
+  DestroyAgainstGetmap() : window_(get(0, S_WRITE, SM_FAULT)) { write_word(window_, 77); }
+  void thread(int index) {
+    if (index == 0) {
+      put(window_, SM_DESTROY);
+      return;
+    }
+    const uintptr_t addr = get(0, S_READ, SM_FAULT);
+    const uint64_t seen = read_word(addr);
+    HAT_ASSERT(seen == 77 || seen == 1, "saw " + std::to_string(seen));
+    put(addr);
+  }
+  void check() override { HAT_ASSERT(on_disk(0) == 1, "what was thrown away was written"); }
+
+ private:
+  const uintptr_t window_;
+};
+
 }  // namespace
 
 std::vector<AnyScenario> segmap_slot_scenarios() {
   return scenario_list<GetmapTogether<2>, GetmapTogether<3>, GetmapApart, GetmapAgainstRelease,
                        TwoReleases, ReclaimAgainstRecycle, ReclaimAgainstRecycleOfTwo,
-                       ReleaseAgainstExchange, InvalAgainstGetmap, InvalOfALockedPage, TwoInvals>();
+                       ReleaseAgainstExchange, InvalAgainstGetmap, InvalOfALockedPage, TwoInvals,
+                       DestroyAgainstGetmap>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

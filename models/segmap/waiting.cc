@@ -72,6 +72,31 @@ class ReleaseToAnotherList : public SegmapModel {
   uintptr_t got_ = 0;
 };
 
+// As above, but the slot comes back to the list that is looked through last.
+class ReleaseToTheLastList : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/release_to_the_list_looked_through_last";
+  static constexpr const char* kClaim = "whichever list a slot comes back to, who waits gets it";
+
+  ReleaseToTheLastList() : SegmapModel({.lists = 2}), out_{get(0), get(1)} {}
+  void thread(int index) {
+    if (index == 0) {
+      got_ = get(2);
+    } else {
+      put(out_[1]);
+    }
+  }
+  void check() override {
+    put(got_);
+    put(out_[0]);
+  }
+
+ private:
+  const std::array<uintptr_t, 2> out_;
+  uintptr_t got_ = 0;
+};
+
 // The only free slot is busy for a moment, because somebody looks whether it is his.
 class BusySlot : public SegmapModel {
  public:
@@ -122,7 +147,7 @@ std::vector<AnyScenario> segmap_waiting_scenarios() {
                        TwoWaitersTwoReleases<WaitingDesign::kPublished>,
                        ReleaseToAnotherList<WaitingDesign::kCounted>,
                        ReleaseToAnotherList<WaitingDesign::kPublished>, BusySlot, OneSlotForTwo,
-                       OneSlotForThree>();
+                       OneSlotForThree, ReleaseToTheLastList>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -1,0 +1,86 @@
+// Loading: which page goes where, in what size, and who finds it again.
+#include "models/hat/hat_model.h"
+#include "models/hat/scenarios.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// Up to four pages of an address space, loaded in one call. Two of them are one mapping if they are
+// a large page at an address that is aligned like it; each of the others misses one condition.
+class ArrayOfPages : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "load/arrays_of_large_and_small_pages";
+  static constexpr const char* kClaim = "every page is where it belongs, large ones where they fit";
+
+  ArrayOfPages() : HatModel(roomy()) {}
+  void thread(int) {
+    // A large page; half of one, beside a page that is not its other half.
+    try_one({first_, first_ + 1, second_, small_[0]}, 0, /*first_is_large=*/true);
+    // A large page at an address that is not aligned.
+    try_one({first_, first_ + 1}, pagesize());
+    // Two pages that are no large one, though they could be; the halves of one the wrong way round.
+    page_t** const pair = small_.data() + (small_[0]->p_pagenum & 1);
+    try_one({pair[0], pair[1], second_ + 1, second_}, 0);
+    // Half of a large page, and no more was asked for.
+    try_one({first_}, 0);
+  }
+
+ private:
+  static SystemConfig roomy() {
+    SystemConfig config = three_levels();
+    config.machine.nframes = 32;
+    return config;
+  }
+
+  void try_one(std::vector<page_t*> pages, uintptr_t addr, bool first_is_large = false) {
+    const uint64_t len = pages.size() * pagesize();
+    const auto small = static_cast<int64_t>(pagesize());
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_memload_array(sys, hat_, addr, len, pages.data(), kReadWrite, HAT_LOAD);
+    for (uintptr_t va = 0; va < 4 * pagesize(); va += pagesize()) {
+      const uint64_t i = (va - addr) / pagesize();
+      const bool mapped = va >= addr && i < pages.size();
+      HAT_ASSERT(hat_getpfnum(sys, hat_, va) == (mapped ? pages[i]->p_pagenum : PFN_INVALID));
+      const int64_t size = first_is_large && i < 2 ? 2 * small : small;
+      HAT_ASSERT(hat_getpagesize(sys, hat_, va) == (mapped ? size : -1));
+    }
+    hat_unload(sys, hat_, addr, len, HAT_UNLOAD);
+  }
+
+  page_t* const first_ = new_large_page();
+  page_t* const second_ = new_large_page();
+  std::array<page_t*, 3> small_ = {new_page(), new_page(), new_page()};
+  hat_t* const hat_ = new_hat();
+};
+
+// A frame is mapped by its number. If it is memory, its page has the mapping on its list.
+class DevloadAgainstPageunload : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "load/devload_of_memory_against_pageunload";
+  static constexpr const char* kClaim = "the unloader of a page finds what was mapped by frame";
+
+  DevloadAgainstPageunload() : HatModel(two_levels()) {}
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
+      return;
+    }
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_devload(sys, hat_, 0, pagesize(), page_->p_pagenum, kReadWrite, HAT_LOAD);
+  }
+  void check() override { HAT_ASSERT(records(page_) == (is_mapped(hat_, 0) ? 1u : 0u)); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+}  // namespace
+
+std::vector<AnyScenario> load_scenarios() {
+  return scenario_list<ArrayOfPages, DevloadAgainstPageunload>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
