@@ -179,7 +179,7 @@ _TABLE = {
         "unmapper_wakes_unlocked": ("exit/pageunload_against_exit", "lost wake-up"),
         "page_unmap_releases_under_mlist": (
             "exit/pageunload_against_exit",
-            "recursion on a mutex|deadlock|possible circular locking dependency",
+            "recursion on a mutex|deadlock|lock order",
         ),
     },
     "hat/hat_page_refmod.cc": {
@@ -381,7 +381,7 @@ _TABLE = {
         ),
         "releq_entered": (
             "segmap/reclaim_against_recycling",
-            "deadlock|possible circular locking dependency|recursion on a mutex",
+            "deadlock|lock order|recursion on a mutex",
         ),
     },
 }
