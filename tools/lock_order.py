@@ -115,11 +115,14 @@ def run(command, good):
 def run_scenarios(seen, explorer, arguments):
     with tempfile.TemporaryDirectory() as folder:
         results = os.path.join(folder, "results.json")
-        # 3: some of them were bounded.
-        run([explorer, "--json=" + results, "--keep_going"] + arguments, (0, 3))
+        # 3: some were bounded; 1: also some that must end with a violation, which are looked at.
+        said = run([explorer, "--json=" + results, "--keep_going"] + arguments, (0, 1, 3))
         with open(results, encoding="utf-8") as file:
             scenarios = json.load(file)
     for scenario in scenarios:
+        if scenario["verdict"].startswith("violated") and not scenario["as_expected"]:
+            print(said[-6000:])
+            fail(4, "%s is %s" % (scenario["scenario"], scenario["verdict"]))
         add_edges(seen, scenario["lock_edges"], scenario["scenario"])
     return len(scenarios)
 
@@ -184,21 +187,24 @@ def between(text, marks, path):
     return before + found, inside, found_end + after
 
 
-def rows_of(inside):
-    rows = []
-    for line in inside.strip().split("\n")[2:]:
-        rows.append([cell.strip() for cell in line.strip().strip("|").split("|")])
+def rows_of(inside, head, path):
+    lines = [line.strip() for line in inside.split("\n") if line.strip()]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    for line, row in zip(lines[2:], rows):
+        if len(row) != head.count("|") - 1:
+            fail(2, "%s: expected a row of the table %s, found %s" % (path, head, line))
     return rows
 
 
 def declared_places(text, path):
     return [Place(int(r[0]), r[1], r[2], r[3], r[4].strip("`"))
-            for r in rows_of(between(text, PLACES, path)[1])]
+            for r in rows_of(between(text, PLACES, path)[1], PLACES_HEAD, path)]
 
 
 def declared_edges(text, path):
     """{Edge: the cells behind it}"""
-    return {Edge(*row[:3]): row[3:] for row in rows_of(between(text, EDGES, path)[1])}
+    rows = rows_of(between(text, EDGES, path)[1], EDGES_HEAD, path)
+    return {Edge(*row[:3]): row[3:] for row in rows}
 
 
 # ---- The two compared.
