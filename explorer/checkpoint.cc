@@ -133,11 +133,15 @@ bool write_all(int file, std::string_view text) {
 }
 
 std::string program_fingerprint() {
-  std::string text;
-  if (!read_all("/proc/self/exe", &text)) return "unknown";
-  char digits[20];
-  std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(digest(text)));
-  return digits;
+  // Read once: a program is tens of megabytes.
+  static const auto* const fingerprint = new std::string([] {
+    std::string text;
+    if (!read_all("/proc/self/exe", &text)) return std::string("unknown");
+    char digits[20];
+    std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(digest(text)));
+    return std::string(digits);
+  }());
+  return *fingerprint;
 }
 
 const char* kept(const std::string& text) {

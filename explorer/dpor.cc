@@ -154,17 +154,20 @@ void Dpor::load(Reader& from) {
 
 // ---- races
 
-Label Dpor::sleeper_label(const Engine& engine, int thread, int at) const {
-  Label label = engine.thread(thread).wanted.label;
-  for (int i = at + 1; i < engine.steps(); ++i) {
+// What a sleeping thread does next from the node, in this execution or if that went on.
+Dpor::Sleeper Dpor::sleeper(const Engine& engine, int thread, int at) const {
+  const Engine::Thread& t = engine.thread(thread);
+  Sleeper sleeper{t.wanted.label, engine.choices(t)};
+  for (int i = at; i < engine.steps(); ++i) {
     if (engine.event(i).label.thread != thread) continue;
-    label = engine.event(i).label;
+    sleeper.label = engine.event(i).label;
+    sleeper.choices = uint64_t{1} << sleeper.label.choice;
     break;
   }
   // If it finds the lock free it writes, but then every step of others on the lock writes as well
   // or comes after one that does.
-  if (label.op == Op::kTryLock) label.access = 0;
-  return label;
+  if (sleeper.label.op == Op::kTryLock) sleeper.label.access = 0;
+  return sleeper;
 }
 
 // Whether everything that begins with the sequence is explored from this node already: in this
@@ -184,9 +187,11 @@ Dpor::Covered Dpor::covered(const Engine& engine, int at, const Sequence& sequen
       const Event* const event = sequence.steps()[first].event;
       if (event == nullptr || event < &engine.event(late)) return Covered::kAlways;
       covered = Covered::kHere;
-    } else if (sequence.independent_of(sleeper_label(engine, i, at))) {
-      covered = Covered::kHere;
+      continue;
     }
+    const Sleeper next = sleeper(engine, i, at);
+    if (has_choices_ && (next.choices & ~slept_choices_[at][i]) != 0) continue;
+    if (sequence.independent_of(next.label)) covered = Covered::kHere;
   }
   return covered;
 }
@@ -256,10 +261,8 @@ void Dpor::races_of(const Engine& engine, const Late& late, int last_yield) {
   switch (late.label.op) {
     case Op::kYield:
       // It depends on everything.
-      for (int i = late.index - 1, seen = 1 << late.label.thread; i >= 0; --i) {
-        const int bit = 1 << engine.event(i).label.thread;
-        if ((seen & bit) == 0) candidates_.push_back(i);
-        seen |= bit;
+      for (int i = late.index - 1; i >= 0; --i) {
+        if (engine.event(i).label.thread != late.label.thread) candidates_.push_back(i);
       }
       break;
     case Op::kLock:
@@ -298,6 +301,9 @@ void Dpor::races_of(const Engine& engine, const Late& late, int last_yield) {
                 std::greater<int>());
       continue;
     }
+    // If others must run before it can be made there, it may still come earlier, where those are
+    // blocked.
+    if (late.label.op == Op::kYield && !all_have_run(engine, late, early)) continue;
     known.join(e.clock);
   }
 }
@@ -318,15 +324,51 @@ void Dpor::mutex_race(const Engine& engine, const Late& late, Clock& known) {
 }
 
 bool Dpor::can_come_first(const Engine& engine, const Late& late, int early) const {
+  const bool locks = late.label.op == Op::kLock || late.label.op == Op::kReacquire;
+  if (locks && engine.event(early).label.op == Op::kYield) {
+    // Not while the mutex is held.
+    int last = late.previous;
+    while (last > early) last = engine.event(last).previous;
+    const Op op = last < 0 ? Op::kUnlock : engine.event(last).label.op;
+    return op == Op::kUnlock || op == Op::kWait;
+  }
   if (!late.retry) return true;
   // A spinning thread needs another change of the object, before this one and after it looked.
   const Event& e = engine.event(early);
-  if (e.label.op == Op::kYield) return true;
-  for (int i = e.previous; i >= 0; i = engine.event(i).previous) {
+  int last = e.previous;
+  if (e.label.op == Op::kYield) {
+    last = late.previous;
+    while (last > early) last = engine.event(last).previous;
+  }
+  for (int i = last; i >= 0; i = engine.event(i).previous) {
     const Event& other = engine.event(i);
     if ((other.label.access & Label::kWrites) != 0) return !other.before(late.base);
   }
   return false;
+}
+
+// Whether every other thread has run since the last yield of the late one's thread, or has ended,
+// if the sequence comes in place of the early step. Then the late one, a yield, can be made there.
+bool Dpor::all_have_run(const Engine& engine, const Late& late, int early) const {
+  int last = early - 1;
+  const auto is_own_yield = [&](const Label& label) {
+    return label.thread == late.label.thread && label.op == Op::kYield;
+  };
+  while (last >= 0 && !is_own_yield(engine.event(last).label)) --last;
+  if (last < 0) return true;
+  uint8_t ran = static_cast<uint8_t>(1 << late.label.thread);
+  for (int i = last + 1; i < early; ++i) {
+    ran |= static_cast<uint8_t>(1 << engine.event(i).label.thread);
+  }
+  for (const Sequence::Step& step : sequence_.steps()) {
+    ran |= static_cast<uint8_t>(1 << step.label.thread);
+  }
+  for (int i = 0; i < engine.threads(); ++i) {
+    const Engine::Thread& t = engine.thread(i);
+    const bool ended = t.status == Engine::Status::kFinished && t.last_event < last;
+    if ((ran >> i & 1) == 0 && !ended) return false;
+  }
+  return true;
 }
 
 // Whether the late step would take another thread's turn if the sequence came in place of the early

@@ -69,6 +69,7 @@ class Dpor : public Walk {
 
   void analyse(const Engine& engine);
   bool move_on(const Engine& engine);
+  bool all_have_run(const Engine& engine, const Late& late, int early) const;
   bool out_of_turn(const Engine& engine, const Label& late, int early) const;
   bool asleep(const Engine& engine, int thread, const Node& node, int index) const;
   void races_of(const Engine& engine, const Late& late, int last_yield);
@@ -82,7 +83,11 @@ class Dpor : public Walk {
   void plan(const Engine& engine, int at, Sequence& sequence, int late);
   enum class Covered : uint8_t { kNo, kHere, kAlways };
   Covered covered(const Engine& engine, int at, const Sequence& sequence, int late) const;
-  Label sleeper_label(const Engine& engine, int thread, int at) const;
+  struct Sleeper {
+    Label label;
+    uint64_t choices;  // that the step may be made with, as bits
+  };
+  Sleeper sleeper(const Engine& engine, int thread, int at) const;
 
   const int fixed_;
   WakeupTree tree_;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -254,6 +255,31 @@ TEST(Findings, ASpinThatSomebodyEnds) {
                                   },
                                   [](World& w) { w.flag.store(1); }})),
             "exhausted");
+}
+
+// One polls under a lock, one spins; the spinner must not be planned where it cannot go on.
+TEST(Findings, APollAndASpinThatNobodyEnds) {
+  Small program({[](World& w) {
+                   w.a.lock();
+                   while (w.flag.load() == 0) {
+                     w.a.unlock();
+                     yield();
+                     w.a.lock();
+                   }
+                   w.a.unlock();
+                 },
+                 [](World& w) {
+                   while (w.other.load() == 0) yield();
+                 }});
+  std::set<Kind> kinds;
+  Options options;
+  options.engine.max_steps = 100;
+  options.keep_going = true;
+  options.observer = [&](const Engine& engine, End) { kinds.insert(engine.finding().kind); };
+  options.restarted = [&] { kinds.clear(); };
+  search(program, options);
+  kinds.erase(Kind::kNone);
+  EXPECT_EQ(kinds, std::set<Kind>{Kind::kLivelock});
 }
 
 TEST(Findings, TwoThreadsThatKeepEachOtherBusy) {
