@@ -18,6 +18,7 @@ std::vector<AnyScenario> all_scenarios() {
            &shootdown_scenarios,
            &refmod_scenarios,
            &share_scenarios,
+           &share_range_scenarios,
            &memory_scenarios,
            &segmap_slot_scenarios,
            &segmap_waiting_scenarios,

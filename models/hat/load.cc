@@ -77,10 +77,41 @@ class DevloadAgainstPageunload : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// One lock for a page of any size.
+class LockedLargePage : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "load/locked_large_page_unlocked_and_swapped_out";
+  static constexpr const char* kClaim = "what is beside a locked large page may go, and it later";
+
+  LockedLargePage() : HatModel(three_levels()) {}
+  void thread(int) {
+    const uint64_t size = sys.mmu().level_size(1);
+    std::array<page_t*, 2> pages = {large_, large_ + 1};
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_memload_array(sys, hat_, 0, size, pages.data(), kReadWrite, HAT_LOAD_LOCK);
+    hat_memload(sys, hat_, size, small_, kReadWrite, HAT_LOAD);
+    HAT_ASSERT(lock_count(find(hat_, 0, 1)) == 1);
+
+    hat_swapout(sys, hat_);
+    HAT_ASSERT(is_mapped(hat_, 0), "what was locked is gone");
+    HAT_ASSERT(!is_mapped(hat_, size), "a table without locks was kept");
+    hat_unlock(sys, hat_, 0, size);
+    HAT_ASSERT(lock_count(find(hat_, 0, 1)) == 0);
+    hat_swapout(sys, hat_);
+    HAT_ASSERT(!is_mapped(hat_, 0));
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  page_t* const small_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> load_scenarios() {
-  return scenario_list<ArrayOfPages, DevloadAgainstPageunload>();
+  return scenario_list<ArrayOfPages, DevloadAgainstPageunload, LockedLargePage>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -417,6 +417,80 @@ class SyncAgainstReplacement : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// A large mapping is recorded at its first page; the bits are those of all its pages.
+class PagesyncOfALargePage : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "refmod/pagesync_of_half_a_large_page_against_write";
+  static constexpr const char* kClaim = "a write to any part of a large page is known of each";
+
+  PagesyncOfALargePage() : HatModel(two_levels()) {
+    std::array<page_t*, 2> pages = {large_, large_ + 1};
+    {
+      ReaderGuard guard(hat_->hat_as()->a_lock);
+      hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
+    }
+    put_on(1, hat_);
+    (large_ + 1)->p_nrm.store(0, std::memory_order_relaxed);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      written_.store(write(0, 7).ok ? 1 : 0, std::memory_order_release);
+      return;
+    }
+    const bool before = written_.load(std::memory_order_acquire) != 0;
+    const bool known = (hat_pagesync(sys, large_ + 1, HAT_SYNC_ZERORM) & P_MOD) != 0;
+    HAT_ASSERT(known || !before, "the write is not known");
+  }
+  void check() override {
+    hat_pageunload(sys, large_, HAT_FORCE_PGUNLOAD);
+    HAT_ASSERT((nrm(large_ + 1) & P_MOD) != 0, "the write is not known of the second page");
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+  Atomic<int> written_{0};
+};
+
+// The first page of a large one is also mapped small, and written there.
+class PagesyncBesideASmallMapping : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "refmod/pagesync_of_a_page_beside_one_that_is_written";
+  static constexpr const char* kClaim = "a write to one page of a large one is not the other's";
+
+  PagesyncBesideASmallMapping() : HatModel(two_levels()) {
+    load(hat_, 0, large_);
+    put_on(1, hat_);
+    access(1, 0, AccessKind::kWrite, 5);
+  }
+  void thread(int) {
+    HAT_ASSERT((hat_pagesync(sys, large_ + 1, 0) & P_MOD) == 0);
+    HAT_ASSERT((nrm(large_) & P_MOD) == 0, "what was asked for is the other page");
+    HAT_ASSERT((hat_pagesync(sys, large_, 0) & P_MOD) != 0);
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// From now on nobody collects REF and MOD of the mapping: what they were goes to the page.
+class NosyncAgainstWrite : public Writer<ModVariant::kRecheck> {
+ public:
+  static constexpr const char* kName = "refmod/setattr_to_not_synced_against_write";
+  static constexpr const char* kClaim = "the bits so far go to the page, the entry has both";
+
+  void software() override {
+    ReaderGuard guard(hat->hat_as()->a_lock);
+    hat_setattr(sys, hat, 0, pagesize(), HAT_NOSYNC);
+    constexpr x86pte_t kBoth = PT_REF | PT_MOD;
+    HAT_ASSERT((x86pte_get(sys, find(hat, 0), 0) & kBoth) == kBoth);
+  }
+  void check() override { HAT_ASSERT((nrm(page) & P_REF) != 0, "what had been read is forgotten"); }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> refmod_scenarios() {
@@ -433,7 +507,8 @@ std::vector<AnyScenario> refmod_scenarios() {
       UnloadAgainstWrite<kRecheck, kC>, UnloadAgainstWrite<kBlind, kC>,
       ReloadAgainstWrite<kRecheck>, ReloadAgainstWrite<kBlind>, UncachedWrite,
       HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects, NosyncAgainstPagesync,
-      ProtectAgainstUnloadAndClean, SyncThroughSharer, SyncAgainstReplacement>();
+      ProtectAgainstUnloadAndClean, SyncThroughSharer, SyncAgainstReplacement, PagesyncOfALargePage,
+      NosyncAgainstWrite, PagesyncBesideASmallMapping>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -19,6 +19,7 @@ std::vector<AnyScenario> exit_scenarios();
 std::vector<AnyScenario> shootdown_scenarios();
 std::vector<AnyScenario> refmod_scenarios();
 std::vector<AnyScenario> share_scenarios();
+std::vector<AnyScenario> share_range_scenarios();
 std::vector<AnyScenario> memory_scenarios();
 
 // The list of a subject's scenarios, from their types.

@@ -472,6 +472,46 @@ class HmentStealAgainstAccess : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// An address space becomes shared, and CPU 1 runs the first sharer, while one of its pages is
+// unloaded: which CPUs are to be captured was decided before.
+class CapturedUnloadAgainstFirstSharing : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "shootdown/unload_against_the_first_sharing_captured";
+  static constexpr const char* kClaim = "no CPU of a sharer uses a page that its source unloaded";
+  static constexpr Bounds kBounds = kBounded;
+
+  CapturedUnloadAgainstFirstSharing()
+      : HatModel(with_inval(two_levels(), InvalidationDesign::kCaptured)) {
+    load(source_, 0, page_);
+    put_on(1, sharer_);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
+      page_destroy(sys.vm, page_, 0);
+      return;
+    }
+    load(source_, pagesize(), other_, kReadWrite, HAT_LOAD_SHARE);
+    {
+      ReaderGuard guard(sharer_->hat_as()->a_lock);
+      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
+    }
+    read(0);
+    read(0);
+  }
+  void check() override {
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
+  }
+
+ private:
+  page_t* const page_ = new_doomed_page();
+  page_t* const other_ = new_page();
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> shootdown_scenarios() {
@@ -484,7 +524,7 @@ std::vector<AnyScenario> shootdown_scenarios() {
       SharedUnloadAgainstSharer<kA>, SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
       UnshareAgainstAccess, NewTableAgainstWalk, NewMappingAgainstAccess,
       FrameLookupAgainstNewMapping, KernelUnloadAgainstAccess, KernelUnloadAgainstIdling,
-      TwoUnloadsAgainstIdling, HmentStealAgainstAccess>();
+      TwoUnloadsAgainstIdling, HmentStealAgainstAccess, CapturedUnloadAgainstFirstSharing>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -358,14 +358,49 @@ class SwapoutAgainstLockingLoad : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// Ranges are collected, eight at a time, before the caller is told.
+class ManyRanges : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "unload/more_ranges_than_are_collected";
+  static constexpr const char* kClaim = "each range is told once, in order";
+
+  ManyRanges() : HatModel(wide()) {
+    for (uint64_t i = 0; i < kRanges; ++i) load(hat_, 2 * i * pagesize(), page_);
+  }
+  void thread(int) {
+    uint64_t told = 0;
+    const auto range = [&](uintptr_t start, uintptr_t end) {
+      HAT_ASSERT(start == 2 * told * pagesize() && end == start + pagesize());
+      ++told;
+    };
+    const HatUnloadCallback callback = range;
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_unload_callback(sys, hat_, 0, 2 * kRanges * pagesize(), HAT_UNLOAD, &callback);
+    HAT_ASSERT(told == kRanges);
+  }
+
+ private:
+  static constexpr uint64_t kRanges = 10;
+  static SystemConfig wide() {
+    SystemConfig config = two_levels();
+    config.machine.mmu.bits_per_level = 5;
+    return config;
+  }
+
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> unload_scenarios() {
-  return scenario_list<
-      PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
-      PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor, PageunloadAgainstUnlockedLoad,
-      UnloadAgainstReplacement, LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
-      TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback, SwapoutAgainstLockingLoad>();
+  return scenario_list<PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
+                       PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
+                       PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement,
+                       LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
+                       TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback,
+                       SwapoutAgainstLockingLoad, ManyRanges>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

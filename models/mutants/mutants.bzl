@@ -160,6 +160,12 @@ _TABLE = {
         "thief_ignores_locks": ("steal/steal_against_locking_of_a_mapping", "assertion"),
         "unmap_keeps_valid_cnt": ("unload/two_unloads_of_one_address", "assertion"),
         "unmap_no_sync": ("refmod/unload_against_write_captured", "assertion"),
+        "ranges_overflow": ("unload/more_ranges_than_are_collected", "assertion|crash|panic"),
+        "ranges_not_reset": ("unload/more_ranges_than_are_collected", "assertion|crash|panic"),
+        "unlock_counts_small_pages": (
+            "load/locked_large_page_unlocked_and_swapped_out",
+            "assertion|panic",
+        ),
     },
     "hat/hat_page.cc": {
         "demote_keeps_large_mapping": ("unload/mapcnt_during_demotion", "assertion"),
@@ -181,15 +187,26 @@ _TABLE = {
             "exit/pageunload_against_exit",
             "recursion on a mutex|deadlock|lock order",
         ),
+        "update_moves_not_nosync": ("refmod/setattr_to_not_synced_against_write", "assertion"),
+        "sync_first_constituent": (
+            "refmod/pagesync_of_half_a_large_page_against_write",
+            "assertion",
+        ),
     },
     "hat/hat_page_refmod.cc": {
         "clear_bits_tries_once": ("refmod/clrmod_against_two_writes", "assertion"),
         "clrattr_after_mappings": ("refmod/clrmod_against_write", "assertion"),
+        "refmod_small_of_leader": (
+            "refmod/pagesync_of_a_page_beside_one_that_is_written",
+            "assertion",
+        ),
+        "refmod_one_size": ("refmod/pagesync_of_half_a_large_page_against_write", "assertion"),
     },
     "hat/hat_attr.cc": {
         "updateattr_tries_once": ("refmod/two_changes_of_one_mapping", "assertion"),
         "sync_clears_shared": ("refmod/hat_sync_through_a_sharer_against_write", "assertion"),
         "sync_no_recheck": ("refmod/hat_sync_against_replacement_of_the_page", "assertion"),
+        "setattr_nosync_bits": ("refmod/setattr_to_not_synced_against_write", "assertion"),
     },
     "hat/pte_ops.cc": {
         "link_relaxed": ("shootdown/new_table_against_walk", "panic|assertion", True),
@@ -206,6 +223,7 @@ _TABLE = {
     "hat/pte_invalidation_captured.cc": {
         "captured_no_switch_mutex": ("shootdown/unload_against_hat_switch_captured", "panic"),
         "captured_stores_zero": ("refmod/unload_against_write_captured", "assertion"),
+        "captured_no_second_look": ("shootdown/unload_against_the_first_sharing_captured", "panic"),
     },
     "hat/pte_invalidation_shootdown.cc": {
         "inval_acq_rel": ("shootdown/unload_against_hat_switch_shootdown", "panic", True),
@@ -237,11 +255,18 @@ _TABLE = {
         ),
         "unmappers_waited_once": ("exit/two_pageunloads_against_exit", "use after free|data race"),
         "swapout_ignores_locks": ("unload/swapout_against_a_locking_load", "assertion"),
+        "swapout_skips_tables": ("load/locked_large_page_unlocked_and_swapped_out", "assertion"),
     },
     "hat/hat_share.cc": {
         "share_copy_no_recheck": ("share/copy_against_reuse_of_the_page", "assertion|panic"),
         "unshare_no_flush": ("shootdown/unshare_against_access", "panic|assertion"),
         "copy_keeps_page": ("share/copy_against_reuse_of_the_page", "assertion"),
+        "share_gap": ("share/upper_table_with_a_gap", "assertion|panic"),
+        "share_unlocked_upper": ("share/upper_table_without_locks", "assertion|panic"),
+        "share_misaligned": ("share/parts_of_a_table_and_other_alignment", "assertion|panic"),
+        "share_no_probe": ("share/a_table_where_the_sharer_has_a_large_page", "assertion|panic"),
+        "share_other_table": ("share/a_table_where_the_sharer_has_a_large_page", "assertion|panic"),
+        "copy_twice": ("share/parts_of_a_table_and_other_alignment", "assertion|panic"),
     },
     "hat/reserve_ownership_thread.cc": {
         "depth_exit_weight": ("memory/two_nested_loads_by_thread", "assertion"),
@@ -331,6 +356,7 @@ _TABLE = {
             "segmap/softlock_against_pageout", "assertion|deadlock|lost wake-up",
         ),
         "unload_leaves_flush_to_others": ("segmap/recycling_against_pageunload", "assertion"),
+        "softunlock_not_noted": ("segmap/device_write_into_a_soft_locked_page", "assertion"),
     },
     "segmap/segmap_kpm.cc": {
         "kpm_fast_no_identity": (
@@ -343,6 +369,7 @@ _TABLE = {
         "kpm_newpage_unlocked": ("segmap/kpm_two_pagecreates_of_one_page", "data race"),
         "lockproto_ignored": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
         "lockproto_keeps_page": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
+        "kpm_fast_takes_free": ("segmap/kpm_getmap_against_pageout", "assertion|panic"),
     },
     "segmap/smap_freelist.cc": {
         "kpm_no_recheck": ("segmap/kpm_pageunload_against_recycling", "assertion"),

@@ -148,11 +148,55 @@ class UserMappingAgainstPageout : public SegmapModel {
   Guarded<bool> written_{false};
 };
 
+// A created page is modified from the start, and the vnode knows it: the creator writes without a
+// fault.
+class PagecreateOfASortedVnode : public SegmapModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/pagecreate_on_a_sorted_vnode";
+  static constexpr const char* kClaim = "what was written into a new page is in the file";
+
+  PagecreateOfASortedVnode() : SegmapModel({.slots = 1, .vnode_flag = VMODSORT}) {}
+  void thread(int) {
+    const uintptr_t addr = get(0, S_WRITE);
+    segmap_pagecreate(seg(), addr, pagesize(), false);
+    write_word(addr, 66);
+    HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, B_ASYNC) == 0);
+    segmap_pageunlock(seg(), addr, pagesize(), S_OTHER);
+    put(addr);
+    HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0 && on_disk(0) == 66);
+  }
+};
+
+// What a device has written into a soft locked page nobody but the caller knows.
+class DeviceWrite : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/device_write_into_a_soft_locked_page";
+  static constexpr const char* kClaim = "a page unlocked for writing is modified";
+
+  DeviceWrite() : window_(get(0)) {}
+  void thread(int index) {
+    if (index == 1) {
+      vop_putpage(sys.vm, &file, 0, pagesize(), B_FREE | B_ASYNC);
+      return;
+    }
+    hat_t* const kas = sys.kas_hat();
+    HAT_ASSERT(segmap_fault(seg(), kas, window_, pagesize(), F_SOFTLOCK, S_WRITE) == 0);
+    sys.machine.mem().word(hat_getpfnum(sys, kas, window_), 0).store(68, std::memory_order_relaxed);
+    segmap_fault(seg(), kas, window_, pagesize(), F_SOFTUNLOCK, S_WRITE);
+  }
+  void check() override { HAT_ASSERT(put(window_, SM_WRITE) == 0 && on_disk(0) == 68); }
+
+ private:
+  const uintptr_t window_;
+};
+
 }  // namespace
 
 std::vector<AnyScenario> segmap_fault_scenarios() {
   return scenario_list<ReadThatFails, FaultOfTwoPages, ReadAheadAgainstFault,
-                       UserMappingAgainstPageout>();
+                       UserMappingAgainstPageout, PagecreateOfASortedVnode, DeviceWrite>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -250,13 +250,32 @@ class LockProtoAtTheEnd : public KpmModel {
   }
 };
 
+// The page is freed with its name, and may be locked like any other until it is used again.
+class GetmapAgainstPageout : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_getmap_against_pageout";
+  static constexpr const char* kClaim = "a page that is out is not free";
+
+  GetmapAgainstPageout() { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int index) {
+    if (index == 0) {
+      const uintptr_t addr = get(0, S_READ, SM_FAULT);
+      HAT_ASSERT(!PP_ISFREE(hat_kpm_vaddr2page(sys, addr)), "a free page is out");
+      put(addr);
+    } else {
+      vop_putpage(sys.vm, &file, 0, pagesize(), B_FREE | B_ASYNC);
+    }
+  }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> segmap_kpm_scenarios() {
   return scenario_list<PageunloadAgainstRecycle, PageunloadAgainstReuse, PageunloadAgainstGetmap,
                        TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot,
                        PlainInvalAgainstPageunload, GetmapAgainstReuse, TwoKpmPagecreates,
-                       TwoWindowsOfOneCpu, LockProtoAtTheEnd>();
+                       TwoWindowsOfOneCpu, LockProtoAtTheEnd, GetmapAgainstPageout>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
