@@ -6,13 +6,20 @@ each depending on `//vm:vm_<backend>`, and so on down to `//platform:platform_<b
 carries the defines that select the backend in platform/platform.h.
 """
 
-load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
+load(":cc.bzl", "cc_binary", "cc_library", "cc_test")
 
-def _backend(defines, copts = [], gtest = True, shows_source = False):
-    return struct(defines = defines, copts = copts, gtest = gtest, shows_source = shows_source)
+def _backend(defines, copts = [], precompiled = "plain", gtest = True, shows_source = False):
+    return struct(
+        defines = defines,
+        copts = copts,
+        precompiled = precompiled,
+        gtest = gtest,
+        shows_source = shows_source,
+    )
 
 # To add a backend, add a row. `defines` are what //platform:platform_<backend> carries; `copts`
-# compile every file of that backend; `gtest = False` keeps GoogleTest out of its tests;
+# compile every file of that backend, and the precompiled header that they begin with;
+# `gtest = False` keeps GoogleTest out of its tests;
 # `shows_source = True` gives programs their sources to read when they run.
 BACKENDS = {
     "threads": _backend(["HATCHECK_ON_THREADS"]),
@@ -22,6 +29,7 @@ BACKENDS = {
     "relacy": _backend(
         ["HATCHECK_ON_RELACY"],
         copts = ["-fno-sized-deallocation", "-U_FORTIFY_SOURCE"],
+        precompiled = "relacy",
         gtest = False,
     ),
     "explorer": _backend(["HATCHECK_ON_EXPLORER"], shows_source = True),
@@ -80,6 +88,7 @@ def hc_library(
             hdrs = hdrs,
             deps = _mapped(deps, backend) + plain_deps,
             copts = row.copts + copts,
+            precompiled = row.precompiled,
             data = srcs + hdrs if row.shows_source else [],
             defines = (row.defines if selects_backend else []) + defines,
             linkstatic = True,
@@ -103,6 +112,7 @@ def hc_binary(
         srcs = srcs,
         deps = _mapped(deps, backend) + plain_deps,
         copts = BACKENDS[backend].copts + copts,
+        precompiled = BACKENDS[backend].precompiled,
         linkstatic = True,
         tags = tags + ["backend_" + backend],
         **kwargs
@@ -146,6 +156,7 @@ def hc_test(
             srcs = srcs,
             deps = _mapped(deps, backend) + plain_deps + main,
             copts = row.copts + copts,
+            precompiled = "test" if gtest and row.gtest else row.precompiled,
             linkstatic = True,
             tags = tags + ["backend_" + backend],
             **kwargs
@@ -215,6 +226,7 @@ def hc_patched_library(
             data = outs if BACKENDS[backend].shows_source else [],
             deps = _mapped([of] + deps, backend) + plain_deps,
             copts = BACKENDS[backend].copts + copts,
+            precompiled = BACKENDS[backend].precompiled,
             alwayslink = True,
             linkstatic = True,
             tags = tags + ["backend_" + backend],
