@@ -36,7 +36,7 @@ std::string grouped(uint64_t n) {
   std::string text = absl::StrCat(n);
   for (size_t at = text.size(); at > 3;) {
     at -= 3;
-    text.insert(at, ",");
+    text.insert(at, 1, ',');
   }
   return text;
 }

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "stress/maps.h"
 #include "stress/segmap_world.h"
@@ -330,6 +331,12 @@ SystemConfig system_config(const Options& options, const Workload& workload) {
 
 absl::StatusOr<std::unique_ptr<World>> build_world(const Options& options, const Workload& workload,
                                                    System& sys) {
+  // Nothing fails while the world is built. A builder that draws on reserves that are empty, while
+  // there is nobody yet to steal from, would ask for ever.
+  const uint32_t fail_rate = sys.alloc_faults.per_million.exchange(0, std::memory_order_relaxed);
+  const absl::Cleanup restore = [&sys, fail_rate] {
+    sys.alloc_faults.per_million.store(fail_rate, std::memory_order_relaxed);
+  };
   auto world = std::make_unique<World>(sys);
   const uint32_t hats = options.hats != 0 ? options.hats : workload.default_hats;
   const std::string name = workload.name;
