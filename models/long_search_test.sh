@@ -73,6 +73,11 @@ wait $process
 if [[ $? != 137 ]]; then
   fail "the search ended before it could be killed"
 fi
+kept=$("$runner" --scenario=$long --search=bound --preemptions=2 --resume="$dir/killed" \
+  --executions=1 | sed -n 's/.*bounded (by 1 executions), \([0-9]*\) executions.*/\1/p')
+if [[ "${kept:-0}" -lt 2 ]]; then
+  fail "killed: nothing was kept of the search, it has ${kept:-no} executions"
+fi
 resumed=$("$runner" --scenario=$long --search=bound --preemptions=2 --resume="$dir/killed" \
   --json=- |
   sed -n 's/^ *"\(executions\|cut_short\|events\)": /\1 /p')

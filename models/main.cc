@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "models/cpu_time.h"
 #include "models/options.h"
 #include "models/registry.h"
 #include "nlohmann/json.hpp"
@@ -48,6 +49,7 @@ struct Result {
   Search search;
   Report report{};
   double seconds = 0;
+  double cpu_seconds = 0;
   ExitCode code = kExitClean;
 };
 
@@ -172,12 +174,14 @@ Result run(const RunnerOptions& options, const AnyScenario& scenario, const std:
     search.executions = kTestExecutions;
   }
   const auto start = std::chrono::steady_clock::now();
+  const double cpu = cpu_seconds();
   {
     const auto progress = std::make_shared<Progress>(scenario.name);
     search.progress = [progress](const SearchProgress& p) { return (*progress)(p); };
     result.report = run_search(scenario, search);
     search.progress = nullptr;
   }
+  result.cpu_seconds = cpu_seconds() - cpu;
   const auto time = std::chrono::steady_clock::now() - start;
   result.seconds = result.report.seconds > 0 ? result.report.seconds
                                              : std::chrono::duration<double>(time).count();
@@ -237,6 +241,7 @@ nlohmann::json to_json(const Result& result) {
           {"longest", report.longest},
           {"covered", report.covered},
           {"seconds", result.seconds},
+          {"cpu_seconds", result.cpu_seconds},
           {"message", report.message},
           {"replay", report.replay},
           {"preemptions", report.preemptions},

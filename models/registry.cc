@@ -1,5 +1,6 @@
 #include "models/registry.h"
 
+#include "models/engines/scenarios.h"
 #include "models/hat/scenarios.h"
 #include "models/segmap/scenarios.h"
 
@@ -25,6 +26,7 @@ std::vector<AnyScenario> all_scenarios() {
            &segmap_page_scenarios,
            &segmap_fault_scenarios,
            &segmap_kpm_scenarios,
+           &locks_scenarios,
        }) {
     const std::vector<AnyScenario> scenarios = subject();
     all.insert(all.end(), scenarios.begin(), scenarios.end());

@@ -123,6 +123,9 @@ def run_scenarios(seen, explorer, arguments):
         if scenario["verdict"].startswith("violated") and not scenario["as_expected"]:
             print(said[-6000:])
             fail(4, "%s is %s" % (scenario["scenario"], scenario["verdict"]))
+        # These have locks of their own, to compare engines on.
+        if scenario["scenario"].startswith("locks/"):
+            continue
         add_edges(seen, scenario["lock_edges"], scenario["scenario"])
     return len(scenarios)
 

@@ -43,6 +43,18 @@ class ThreeFirstMappings : public OnePage {
   void check() override { HAT_ASSERT(records(page) == 3 && !is_embedded(page)); }
 };
 
+class FourFirstMappings : public OnePage {
+ public:
+  static constexpr int kThreads = 4;
+  static constexpr const char* kName = "hment/four_threads_add_the_first_mapping";
+  static constexpr const char* kClaim = "all four are recorded, whoever does the promotion";
+  static constexpr Bounds kBounds = kBounded;
+
+  FourFirstMappings() : OnePage(with_cpus(two_levels(), 4)) {}
+  void thread(int index) { map(index % 2 == 0 ? one : two, index / 2, page); }
+  void check() override { HAT_ASSERT(records(page) == 4 && !is_embedded(page)); }
+};
+
 // Both need the promotion; one of the two finds it done when it has the mlist again, with an hment
 // in hand that it then uses for its own mapping.
 class TwoPromotions : public OnePage {
@@ -358,7 +370,7 @@ class CountDuringPromotion : public OnePage {
 
 std::vector<AnyScenario> hment_prepare_scenarios() {
   return scenario_list<
-      TwoFirstMappings, ThreeFirstMappings, TwoPromotions, PromotionAgainstUnmap,
+      TwoFirstMappings, ThreeFirstMappings, FourFirstMappings, TwoPromotions, PromotionAgainstUnmap,
       PromotionAgainstReplacement, RefaultEmbedded, RefaultListed, RefaultEmbeddedAgainstUnmap,
       RefaultListedAgainstUnmap, ListedPageLosesItsLast, SameMappingTwiceAndAnother,
       TwoPagesOneMlist, TwoRecordsOneBucket<IndexDesign::kChain, 1>,

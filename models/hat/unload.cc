@@ -242,6 +242,34 @@ class LockedLoadMeetsTable : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// One of them against a lookup: few enough executions to search them all.
+class LockedLoadAgainstLookup : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/locked_large_load_against_a_lookup";
+  static constexpr const char* kClaim = "locks are counted where the mapping is, in one place";
+
+  LockedLoadAgainstLookup() : HatModel(two_levels()) { load(hat_, pagesize(), large_ + 1); }
+  void thread(int index) {
+    if (index == 0) {
+      std::array<page_t*, 2> pages = {large_, large_ + 1};
+      ReaderGuard guard(hat_->hat_as()->a_lock);
+      hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD_LOCK);
+    } else {
+      const pfn_t found = hat_getpfnum(sys, hat_, 0);
+      HAT_ASSERT(found == large_->p_pagenum || found == PFN_INVALID);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(lock_count(find(hat_, 0)) == 2);
+    unload(hat_, 0, 2, HAT_UNLOAD_UNLOCK);
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
 // Off-list entries of memory, which no mlist orders while they are made.
 class OffList : public HatModel {
  protected:
@@ -399,8 +427,8 @@ std::vector<AnyScenario> unload_scenarios() {
                        PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
                        PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement,
                        LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
-                       TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback,
-                       SwapoutAgainstLockingLoad, ManyRanges>();
+                       LockedLoadAgainstLookup, TwoOffListLoads, OffListLoadAgainstUnload,
+                       RangesOfACallback, SwapoutAgainstLockingLoad, ManyRanges>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

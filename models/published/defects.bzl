@@ -42,7 +42,7 @@ DEFECTS = {
 SHOWN_BY = {
     "S01": ("shootdown/end_of_a_table_against_walk_shootdown", "violated .(assertion|panic)."),
     "S02": ("shootdown/unload_of_a_shared_page_against_a_sharer_captured", "violated .panic."),
-    "S03": ("unload/locked_large_load_meets_a_page_table", "violated .assertion."),
+    "S03": ("unload/locked_large_load_against_a_lookup", "violated .assertion."),
     "S04": ("hment_steal/shared_hats_are_spared", "violated .assertion."),
     "S05": ("exit/pageunload_against_exit", "violated .(data race|use after free)."),
     "S06": ("memory/ptable_free_against_a_reader_and_a_claimant", "violated .assertion."),
