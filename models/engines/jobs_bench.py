@@ -19,8 +19,9 @@ import tempfile
 
 SCENARIOS = [
     "locks/four_threads_one_lock_three_times",
-    "htable/two_threads_create_a_table",
+    "hment/four_threads_add_the_first_mapping",
     "segmap/three_getmaps_of_one_piece",
+    "segmap/two_pagecreates_of_one_page",
 ]
 
 
