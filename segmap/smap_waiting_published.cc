@@ -85,7 +85,8 @@ class PublishedWaiting final : public SmapWaiting {
     }
   }
 
-  void smapadd(Segmap& seg, smap* smp) override {
+  // Without analysis: smap_append enters the mutex of the queue that it returns.
+  void smapadd(Segmap& seg, smap* smp) override ABSL_NO_THREAD_SAFETY_ANALYSIS {
     smfree& list = seg.smd_free[smp->sm_free_ndx];
     bool was_empty;
     sm_freeq& queue = smap_append(seg, smp, &was_empty);
