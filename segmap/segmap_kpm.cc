@@ -124,7 +124,8 @@ uintptr_t segmap_pagecreate_kpm(Segmap& seg, smap* smp, seg_rw rw) {
   return va;
 }
 
-int segmap_pagecreatekpm(Segmap& seg, uintptr_t addr) {
+// Without analysis: get_smap_kpm enters the slot.
+int segmap_pagecreatekpm(Segmap& seg, uintptr_t addr) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   page_t* pp;
   smap* const smp = get_smap_kpm(seg, addr, &pp);
   const int newpage = (smp->sm_flags() & SM_KPM_NEWPAGE) != 0 ? 1 : 0;

@@ -108,7 +108,8 @@ class CountedWaiting final : public SmapWaiting {
     }
   }
 
-  void smapadd(Segmap& seg, smap* smp) override {
+  // Without analysis: smap_append enters the mutex of the queue that it returns.
+  void smapadd(Segmap& seg, smap* smp) override ABSL_NO_THREAD_SAFETY_ANALYSIS {
     bool was_empty;
     smap_append(seg, smp, &was_empty).smq_mtx.exit();
     smwait& wait = seg.smd_wait[smp->sm_free_ndx & (seg.smd_ncolor - 1)];

@@ -85,7 +85,7 @@ OpResult op_abort(World&, Worker&, const Draw&) { abort(); }
 
 // Unprotected, for ThreadSanitizer to find.
 OpResult op_race(World&, Worker& w, const Draw&) {
-  static uint64_t counter = 0;
+  [[maybe_unused]] static uint64_t counter = 0;
   counter += w.cpu + 1;
   return OpResult::kDone;
 }
