@@ -162,6 +162,16 @@ void HatModel::unload(hat_t* hat, uintptr_t va, uint64_t pages, uint32_t flags) 
   hat_unload(sys, hat, va, pages * pagesize(), flags);
 }
 
+void HatModel::share(hat_t* sharer, hat_t* source) {
+  ReaderGuard guard(sharer->hat_as()->a_lock);
+  hat_share(sys, sharer, 0, source, 0, 2 * pagesize(), 0);
+}
+
+void HatModel::unshare(hat_t* sharer) {
+  ReaderGuard guard(sharer->hat_as()->a_lock);
+  hat_unshare(sys, sharer, 0, 2 * pagesize(), 0);
+}
+
 void HatModel::exit_space(hat_t* hat) {
   as_t* const as = hat->hat_as();
   WriterGuard guard(as->a_lock);

@@ -354,10 +354,7 @@ class SyncThroughSharer : public HatModel {
 
   SyncThroughSharer() : HatModel(two_levels()) {
     load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
-    {
-      ReaderGuard guard(sharer_->hat_as()->a_lock);
-      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
-    }
+    share(sharer_, source_);
     page_->p_nrm.store(0, std::memory_order_relaxed);
     put_on(1, sharer_);
     access(1, 0, AccessKind::kWrite, 6);
@@ -374,8 +371,7 @@ class SyncThroughSharer : public HatModel {
   void check() override {
     HAT_ASSERT((x86pte_get(sys, find(source_, 0), 0) & PT_MOD) != 0);
     put_on(1, sys.kas_hat());
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
+    unshare(sharer_);
   }
 
  private:

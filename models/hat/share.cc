@@ -10,14 +10,7 @@ class Sharing : public HatModel {
  protected:
   Sharing() : HatModel(two_levels()) { load(source, 0, page, kReadWrite, HAT_LOAD_SHARE); }
 
-  void share(hat_t* hat) {
-    ReaderGuard guard(hat->hat_as()->a_lock);
-    hat_share(sys, hat, 0, source, 0, 2 * pagesize(), 0);
-  }
-  void unshare(hat_t* hat) {
-    ReaderGuard guard(hat->hat_as()->a_lock);
-    hat_unshare(sys, hat, 0, 2 * pagesize(), 0);
-  }
+  void share(hat_t* hat) { HatModel::share(hat, source); }
 
   page_t* const page = new_page();
   hat_t* const source = new_hat();

@@ -183,10 +183,7 @@ class SharedUnloadAgainstSharer : public HatModel {
 
   SharedUnloadAgainstSharer() : HatModel(with_inval(two_levels(), kDesign)) {
     load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
-    {
-      ReaderGuard guard(sharer_->hat_as()->a_lock);
-      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
-    }
+    share(sharer_, source_);
     put_on(1, sharer_);
     access(1, 0, AccessKind::kRead);
   }
@@ -198,10 +195,7 @@ class SharedUnloadAgainstSharer : public HatModel {
       read(0);
     }
   }
-  void check() override {
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
-  }
+  void check() override { unshare(sharer_); }
 
  private:
   page_t* const page_ = new_doomed_page();
@@ -220,8 +214,7 @@ class SharedUnloadAgainstTwoSharers : public HatModel {
     load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
     for (CpuId cpu = 1; cpu <= 2; ++cpu) {
       hat_t* const sharer = sharers_[cpu - 1];
-      ReaderGuard guard(sharer->hat_as()->a_lock);
-      hat_share(sys, sharer, 0, source_, 0, 2 * pagesize(), 0);
+      share(sharer, source_);
       put_on(cpu, sharer);
       access(cpu, 0, AccessKind::kRead);
     }
@@ -235,10 +228,7 @@ class SharedUnloadAgainstTwoSharers : public HatModel {
     }
   }
   void check() override {
-    for (hat_t* const sharer : sharers_) {
-      ReaderGuard guard(sharer->hat_as()->a_lock);
-      hat_unshare(sys, sharer, 0, 2 * pagesize(), 0);
-    }
+    for (hat_t* const sharer : sharers_) unshare(sharer);
   }
 
  private:
@@ -257,10 +247,7 @@ class UnshareAgainstAccess : public HatModel {
 
   UnshareAgainstAccess() : HatModel(two_levels()) {
     load(source_, pagesize(), page_, kReadWrite, HAT_LOAD_SHARE);
-    {
-      ReaderGuard guard(sharer_->hat_as()->a_lock);
-      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
-    }
+    share(sharer_, source_);
     put_on(1, sharer_);
     access(1, pagesize(), AccessKind::kRead);
   }
@@ -493,17 +480,11 @@ class CapturedUnloadAgainstFirstSharing : public HatModel {
       return;
     }
     load(source_, pagesize(), other_, kReadWrite, HAT_LOAD_SHARE);
-    {
-      ReaderGuard guard(sharer_->hat_as()->a_lock);
-      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
-    }
+    share(sharer_, source_);
     read(0);
     read(0);
   }
-  void check() override {
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
-  }
+  void check() override { unshare(sharer_); }
 
  private:
   page_t* const page_ = new_doomed_page();

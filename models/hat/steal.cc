@@ -335,10 +335,7 @@ class StealAgainstSharer : public HatModel {
 
   StealAgainstSharer() : HatModel(two_levels()) {
     load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
-    {
-      ReaderGuard guard(sharer_->hat_as()->a_lock);
-      hat_share(sys, sharer_, 0, source_, 0, 2 * pagesize(), 0);
-    }
+    share(sharer_, source_);
     put_on(1, sharer_);
   }
   void thread(int index) {
@@ -351,8 +348,7 @@ class StealAgainstSharer : public HatModel {
   void check() override {
     HAT_ASSERT(is_mapped(source_, 0) && is_mapped(sharer_, 0));
     put_on(1, sys.kas_hat());
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_unshare(sys, sharer_, 0, 2 * pagesize(), 0);
+    unshare(sharer_);
   }
 
  private:
