@@ -8,22 +8,35 @@ carries the defines that select the backend in platform/platform.h.
 
 load(":cc.bzl", "cc_binary", "cc_library", "cc_test")
 
-def _backend(defines, copts = [], precompiled = "plain", gtest = True, shows_source = False):
+def _backend(
+        defines,
+        copts = [],
+        precompiled = "plain",
+        gtest = True,
+        shows_source = False,
+        on_request = False):
     return struct(
         defines = defines,
         copts = copts,
         precompiled = precompiled,
         gtest = gtest,
         shows_source = shows_source,
+        tags = ["manual"] if on_request else [],
     )
 
 # To add a backend, add a row. `defines` are what //platform:platform_<backend> carries; `copts`
 # compile every file of that backend, and the precompiled header that they begin with;
 # `gtest = False` keeps GoogleTest out of its tests;
-# `shows_source = True` gives programs their sources to read when they run.
+# `shows_source = True` gives programs their sources to read when they run;
+# `on_request = True` keeps it out of //...: it is built where a target names it.
 BACKENDS = {
     "threads": _backend(["HATCHECK_ON_THREADS"]),
     "observed": _backend(["HATCHECK_ON_THREADS", "HATCHECK_OBSERVE"]),
+    # The plain one as a kernel is compiled without DEBUG: HAT_ASSERT is nothing. For benchmarks.
+    "unchecked": _backend(
+        ["HATCHECK_ON_THREADS", "HATCHECK_NO_ASSERT"],
+        on_request = True,
+    ),
     # Relacy replaces operator new and delete, but not the sized delete. Its fibers switch with
     # longjmp, which _FORTIFY_SOURCE takes for an error.
     "relacy": _backend(
@@ -92,7 +105,7 @@ def hc_library(
             data = srcs + hdrs if row.shows_source else [],
             defines = (row.defines if selects_backend else []) + defines,
             linkstatic = True,
-            tags = tags + ["backend_" + backend],
+            tags = tags + ["backend_" + backend] + BACKENDS[backend].tags,
             **kwargs
         )
 
@@ -114,7 +127,7 @@ def hc_binary(
         copts = BACKENDS[backend].copts + copts,
         precompiled = BACKENDS[backend].precompiled,
         linkstatic = True,
-        tags = tags + ["backend_" + backend],
+        tags = tags + ["backend_" + backend] + BACKENDS[backend].tags,
         **kwargs
     )
 
@@ -158,7 +171,7 @@ def hc_test(
             copts = row.copts + copts,
             precompiled = "test" if gtest and row.gtest else row.precompiled,
             linkstatic = True,
-            tags = tags + ["backend_" + backend],
+            tags = tags + ["backend_" + backend] + BACKENDS[backend].tags,
             **kwargs
         )
     if several:
@@ -229,7 +242,7 @@ def hc_patched_library(
             precompiled = BACKENDS[backend].precompiled,
             alwayslink = True,
             linkstatic = True,
-            tags = tags + ["backend_" + backend],
+            tags = tags + ["backend_" + backend] + BACKENDS[backend].tags,
             **kwargs
         )
 

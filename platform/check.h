@@ -1,10 +1,11 @@
 // panic and HAT_ASSERT: how code over the seam says that something is broken.
 //
-// Both are always on and never return. The first failure of the process wins: it is handed to the
-// failure handler once, and a thread that fails after it blocks for ever, so that the state the
-// handler prints is not disturbed. When the handler returns, the process ends with exit code 1,
-// without running destructors (abort() instead if HATCHECK_ABORT is in the environment, for a
-// core dump).
+// Both are always on and never return. (One build exists to be timed and has HATCHECK_NO_ASSERT: in
+// it HAT_ASSERT is nothing, as ASSERT is in a kernel without DEBUG.) The first failure of the
+// process wins: it is handed to the failure handler once, and a thread that fails after it blocks
+// for ever, so that the state the handler prints is not disturbed. When the handler returns, the
+// process ends with exit code 1, without running destructors (abort() instead if HATCHECK_ABORT is
+// in the environment, for a core dump).
 //
 // HAT_ASSERT(condition) or HAT_ASSERT(condition, message): the message is any expression that
 // converts to std::string and is evaluated only when the condition is false. Where the condition
@@ -48,8 +49,13 @@ std::string describe(const Failure& failure);
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 
 // An expression and no loop: clang's thread-safety analysis follows tryenter() through it.
+#ifdef HATCHECK_NO_ASSERT
+#define HATCHECK_HOLDS(condition) (true || static_cast<bool>(condition))  // compiled, never run
+#else
+#define HATCHECK_HOLDS(condition) (static_cast<bool>(condition))
+#endif
 #define HAT_ASSERT(condition, ...)                \
-  (static_cast<bool>(condition)                   \
+  (HATCHECK_HOLDS(condition)                      \
        ? static_cast<void>(0)                     \
        : ::hatcheck::assertion_failed(#condition, \
                                       ::hatcheck::Where::here() __VA_OPT__(, ) __VA_ARGS__))

@@ -5,16 +5,26 @@
 //   bazel run --config=opt //stress:bench_hat --
 //       --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
 //
+// Timed is what a kernel runs that is compiled without DEBUG: the libraries of the unchecked
+// backend, in which HAT_ASSERT is nothing; panics stay, and so do the checks inside the locks,
+// which the cost of a lock includes. The ratio of the same path with assertions, as every other
+// program here runs it, stands beside it.
+//
 // A second thread exists throughout, asleep: in a process of one thread glibc's mutexes use no
 // atomic instruction, and neither the path nor the sum would be what a kernel pays.
 //
-// Columns: locks and atomics per operation (counted on the observed backend), sum_ns (what they
-// cost alone), ratio (time of the whole path / sum_ns).
+// Columns: locks and atomics per operation (counted on the observed backend), lock_ns and atomic_ns
+// (what one costs alone), sum_ns (what all of them cost alone), path_ns (time of the whole path),
+// ratio (path_ns / sum_ns), asserting (the ratio with assertions). Times are medians over batches
+// that take turns with the samples of the costs, so that a machine that is busy or changes its
+// speed changes both sides of a ratio.
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <semaphore>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "benchmark/benchmark.h"
@@ -46,49 +56,73 @@ const char* path_name(Path path) {
 
 namespace {
 
-PrimitiveCosts median_costs(PathBench& bench) {
-  constexpr int kSamples = 5;
-  std::vector<double> locks, atomics;
-  for (int i = 0; i < kSamples; ++i) {
-    const PrimitiveCosts c = bench.primitive_costs();
-    locks.push_back(c.lock);
-    atomics.push_back(c.atomic);
-  }
-  std::sort(locks.begin(), locks.end());
-  std::sort(atomics.begin(), atomics.end());
-  return {locks[kSamples / 2], atomics[kSamples / 2]};
+constexpr int kBatches = 400;
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }
 
-// Each repetition measures the primitives anew, so that a machine that changes its speed changes
-// both sides of the ratio.
+// A path on one backend, batch by batch, with the costs of the primitives sampled in between.
+class Timing {
+ public:
+  Timing(std::unique_ptr<PathBench> bench, Path path) : bench_(std::move(bench)), path_(path) {
+    bench_->run(path_);  // warm: later batches find caches and reserves as they stay
+  }
+
+  // Seconds per operation of one more batch.
+  double batch() {
+    if (batches_.size() % kBatchesPerSample == 0) {
+      const PrimitiveCosts c = bench_->primitive_costs();
+      locks_.push_back(c.lock);
+      atomics_.push_back(c.atomic);
+    }
+    const BatchResult r = bench_->run(path_);
+    batches_.push_back(r.seconds / r.operations);
+    return batches_.back();
+  }
+
+  double ns() const { return median(batches_) * 1e9; }
+  PrimitiveCosts costs() const { return {median(locks_), median(atomics_)}; }
+
+ private:
+  static constexpr size_t kBatchesPerSample = 20;
+
+  const std::unique_ptr<PathBench> bench_;
+  const Path path_;
+  std::vector<double> batches_, locks_, atomics_;
+};
+
 void run_path(benchmark::State& state, BenchIndex index, Path path) {
   double locks = 0, atomics = 0;
   {
     const std::unique_ptr<PathBench> counting = on_observed::make_path_bench(index);
-    counting->run(path);  // warm: later batches find caches and reserves as they stay
+    counting->run(path);  // warm, as above
     const BatchResult counted = counting->run(path);
     locks = static_cast<double>(counted.locks) / counted.operations;
     atomics = static_cast<double>(counted.atomics) / counted.operations;
   }
-  const std::unique_ptr<PathBench> bench = on_threads::make_path_bench(index);
-  bench->run(path);
-  const PrimitiveCosts costs = median_costs(*bench);
-  double seconds = 0;
-  uint64_t operations = 0;
-  for (auto _ : state) {
-    const BatchResult batch = bench->run(path);
-    state.SetIterationTime(batch.seconds / batch.operations);
-    seconds += batch.seconds;
-    operations += batch.operations;
+  const auto sum_ns = [&](const PrimitiveCosts& c) { return locks * c.lock + atomics * c.atomic; };
+
+  double asserting = 0;
+  {
+    Timing timing(on_threads::make_path_bench(index), path);
+    for (int i = 0; i < kBatches; ++i) timing.batch();
+    asserting = timing.ns() / sum_ns(timing.costs());
   }
-  const double ns = seconds / operations * 1e9;
-  const double sum = locks * costs.lock + atomics * costs.atomic;
+  Timing timing(on_unchecked::make_path_bench(index), path);
+  for (auto _ : state) state.SetIterationTime(timing.batch());
+
+  const PrimitiveCosts costs = timing.costs();
   state.counters["lock_ns"] = costs.lock;
   state.counters["atomic_ns"] = costs.atomic;
   state.counters["locks"] = locks;
   state.counters["atomics"] = atomics;
-  state.counters["sum_ns"] = sum;
-  state.counters["ratio"] = ns / sum;
+  state.counters["sum_ns"] = sum_ns(costs);
+  state.counters["path_ns"] = timing.ns();
+  state.counters["ratio"] = timing.ns() / sum_ns(costs);
+  state.counters["asserting"] = asserting;
 }
 
 class SleepingThread {
@@ -113,7 +147,7 @@ void register_all() {
           (std::string(name) + "/" + path_name(path)).c_str(),
           [index = index, path](benchmark::State& state) { run_path(state, index, path); })
           ->UseManualTime()
-          ->Iterations(400)
+          ->Iterations(kBatches)
           ->Unit(benchmark::kNanosecond);
     }
   }

@@ -137,7 +137,7 @@ class HatPathBench final : public PathBench {
   }
 
   PrimitiveCosts primitive_costs() override {
-    constexpr int kRounds = 2000000;
+    constexpr int kRounds = 100000;
     PrimitiveCosts costs;
     Mutex mutex(kMlistLock);
     double start = now();

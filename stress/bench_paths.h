@@ -1,8 +1,9 @@
-// The HAT's basic paths, packed so that one program can time them on the plain backend and count
-// their lock acquisitions and atomic operations on the observed one.
+// The HAT's basic paths, packed so that one program can time them on the plain backend, with
+// assertions and without, and count their lock acquisitions and atomic operations on the observed
+// one.
 //
-// Both variants of this library are linked into one benchmark; each lives in its backend's
-// namespace and is reached through the function at the end.
+// All three variants of this library are linked into one benchmark; each lives in its backend's
+// namespace and is reached through its function at the end.
 #ifndef HATCHECK_STRESS_BENCH_PATHS_H_
 #define HATCHECK_STRESS_BENCH_PATHS_H_
 
@@ -29,7 +30,7 @@ const char* path_name(Path path);
 struct BatchResult {
   double seconds = 0;
   uint64_t operations = 0;
-  uint64_t locks = 0;    // lock acquisitions; 0 on the plain backend
+  uint64_t locks = 0;    // lock acquisitions; 0 where nothing counts
   uint64_t atomics = 0;  // compare-and-swap and other read-modify-write operations; likewise
 };
 
@@ -49,6 +50,9 @@ class PathBench {
 };
 
 inline namespace on_threads {
+std::unique_ptr<PathBench> make_path_bench(BenchIndex index);
+}
+inline namespace on_unchecked {
 std::unique_ptr<PathBench> make_path_bench(BenchIndex index);
 }
 inline namespace on_observed {

@@ -7,6 +7,8 @@
 
 #ifdef HATCHECK_OBSERVE
 #define HATCHECK_BACKEND on_observed
+#elif defined(HATCHECK_NO_ASSERT)
+#define HATCHECK_BACKEND on_unchecked
 #else
 #define HATCHECK_BACKEND on_threads
 #endif
