@@ -1,6 +1,5 @@
 #include "hat/hment.h"
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "hat/hment_index.h"
 #include "hat/hment_reserve.h"
@@ -34,25 +33,6 @@ std::string state_of(const page_t* pp) {
   return absl::StrCat("page pfn=", pp->p_pagenum, " p_embed=", pp->p_embed.load(kUnderMlist),
                       " p_share=", pp->p_share(), is_mapped(pp) ? "" : " p_mapping null");
 }
-
-}  // namespace
-
-Mutex& mlist_of(System& sys, const page_t* pp) {
-  const pfn_t pfn = pp->p_pagenum;
-  return sys.mlist_lock[pfn + (pfn >> 9)];
-}
-
-void x86_hm_enter(System& sys, page_t* pp, Where where) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  mlist_of(sys, pp).enter(where);
-}
-
-void x86_hm_exit(System& sys, page_t* pp, Where where) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  mlist_of(sys, pp).exit(where);
-}
-
-bool x86_hm_held(System& sys, const page_t* pp) { return mlist_of(sys, pp).held(); }
-
-namespace {
 
 // Makes hm the head of pp's list.
 void push_front(page_t* pp, hment_t* hm) {

@@ -17,6 +17,7 @@
 
 #include <cstdint>
 
+#include "absl/base/thread_annotations.h"
 #include "hat/hat_types.h"
 #include "hat/system.h"
 #include "platform/platform.h"
@@ -24,10 +25,19 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 
 // The mlist of a page. Two pages may share one: never hold two (rule L1).
-Mutex& mlist_of(System& sys, const page_t* pp);
-void x86_hm_enter(System& sys, page_t* pp, Where where = Where::here());
-void x86_hm_exit(System& sys, page_t* pp, Where where = Where::here());
-bool x86_hm_held(System& sys, const page_t* pp);
+inline Mutex& mlist_of(System& sys, const page_t* pp) {
+  const pfn_t pfn = pp->p_pagenum;
+  return sys.mlist_lock[pfn + (pfn >> 9)];
+}
+inline void x86_hm_enter(System& sys, page_t* pp,
+                         Where where = Where::here()) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  mlist_of(sys, pp).enter(where);
+}
+inline void x86_hm_exit(System& sys, page_t* pp,
+                        Where where = Where::here()) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  mlist_of(sys, pp).exit(where);
+}
+inline bool x86_hm_held(System& sys, const page_t* pp) { return mlist_of(sys, pp).held(); }
 
 // Walk cookie for the single mapping stored in the page itself.
 inline hment_t* const HMENT_EMBEDDED = reinterpret_cast<hment_t*>(uintptr_t{1});

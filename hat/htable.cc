@@ -20,11 +20,6 @@ std::string htable_describe(const htable_t* ht) {
 
 // ---- Addresses.
 
-uintptr_t htable_base(System& sys, uintptr_t va, level_t level) {
-  const MmuGeometry& mmu = sys.mmu();
-  return level == mmu.max_level() ? 0 : va & mmu.level_mask(level + 1);
-}
-
 uintptr_t htable_last_page(System& sys, const htable_t* ht) {
   const MmuGeometry& mmu = sys.mmu();
   const level_t level = ht->ht_level();
@@ -33,11 +28,8 @@ uintptr_t htable_last_page(System& sys, const htable_t* ht) {
   return mmu.in_va_hole(end) ? mmu.hole_end() : end;
 }
 
-uint32_t htable_va2entry(System& sys, uintptr_t va, const htable_t* ht) {
-  const level_t level = ht->ht_level();
-  HAT_ASSERT(htable_base(sys, va, level) == ht->ht_vaddr(),
-             absl::StrCat(htable_describe(ht), " does not cover 0x", absl::Hex(va)));
-  return sys.mmu().index(va, level);
+std::string htable_does_not_cover(const htable_t* ht, uintptr_t va) {
+  return absl::StrCat(htable_describe(ht), " does not cover 0x", absl::Hex(va));
 }
 
 uintptr_t htable_e2va(System& sys, const htable_t* ht, uint32_t entry) {

@@ -30,10 +30,19 @@ void HTABLE_ENTER(System& sys, uint32_t bucket, Where where = Where::here());
 void HTABLE_EXIT(System& sys, uint32_t bucket, Where where = Where::here());
 
 // First address of the table of `level` that covers va; 0 for the top level.
-uintptr_t htable_base(System& sys, uintptr_t va, level_t level);
+inline uintptr_t htable_base(System& sys, uintptr_t va, level_t level) {
+  const MmuGeometry& mmu = sys.mmu();
+  return level == mmu.max_level() ? 0 : va & mmu.level_mask(level + 1);
+}
 // One past the last address that ht maps, made canonical; 0 if that is the end of the space.
 uintptr_t htable_last_page(System& sys, const htable_t* ht);
-uint32_t htable_va2entry(System& sys, uintptr_t va, const htable_t* ht);
+std::string htable_does_not_cover(const htable_t* ht, uintptr_t va);
+// The entry of ht that translates va, an address that it covers.
+inline uint32_t htable_va2entry(System& sys, uintptr_t va, const htable_t* ht) {
+  const level_t level = ht->ht_level();
+  HAT_ASSERT(htable_base(sys, va, level) == ht->ht_vaddr(), htable_does_not_cover(ht, va));
+  return sys.mmu().index(va, level);
+}
 uintptr_t htable_e2va(System& sys, const htable_t* ht, uint32_t entry);
 // First address of the next entry of this level, jumping over the hole; 0 at the end of the space.
 uintptr_t NEXT_ENTRY_VA(System& sys, uintptr_t va, level_t level);
