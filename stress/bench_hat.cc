@@ -15,9 +15,10 @@
 //
 // Columns: locks and atomics per operation (counted on the observed backend), lock_ns and atomic_ns
 // (what one costs alone), sum_ns (what all of them cost alone), path_ns (time of the whole path),
-// ratio (path_ns / sum_ns), asserting (the ratio with assertions). Times are medians over batches
-// that take turns with the samples of the costs, so that a machine that is busy or changes its
-// speed changes both sides of a ratio.
+// ratio (path_ns / sum_ns), asserting (the ratio with assertions). path_ns, lock_ns and atomic_ns
+// are medians over batches that take turns and last about as long, some ten microseconds: on a busy
+// machine most of either kind run undisturbed, and a change of speed changes both sides of a ratio.
+// (Google Benchmark's own Time is the mean, disturbances included.)
 #include <algorithm>
 #include <cstddef>
 #include <memory>
@@ -73,11 +74,9 @@ class Timing {
 
   // Seconds per operation of one more batch.
   double batch() {
-    if (batches_.size() % kBatchesPerSample == 0) {
-      const PrimitiveCosts c = bench_->primitive_costs();
-      locks_.push_back(c.lock);
-      atomics_.push_back(c.atomic);
-    }
+    const PrimitiveCosts c = bench_->primitive_costs();
+    locks_.push_back(c.lock);
+    atomics_.push_back(c.atomic);
     const BatchResult r = bench_->run(path_);
     batches_.push_back(r.seconds / r.operations);
     return batches_.back();
@@ -87,8 +86,6 @@ class Timing {
   PrimitiveCosts costs() const { return {median(locks_), median(atomics_)}; }
 
  private:
-  static constexpr size_t kBatchesPerSample = 20;
-
   const std::unique_ptr<PathBench> bench_;
   const Path path_;
   std::vector<double> batches_, locks_, atomics_;
