@@ -66,6 +66,12 @@ bool Limit::ends_here(size_t taken) const {
                      turns.end(), [](uint8_t mask) { return (mask & 1) != 0; });
 }
 
+std::vector<uint32_t> fought_over(const Turns& turns) {
+  std::vector<uint32_t> objects;
+  for (const Orders& orders : by_orders(turns)) objects.push_back(orders.object);
+  return objects;
+}
+
 std::vector<Part> parts_of(const Turns& turns, int threads, size_t count) {
   std::vector<Part> parts(1);
   for (const Orders& orders : by_orders(turns)) {

@@ -57,8 +57,12 @@ inline bool takes_turn(const Label& label, uint8_t outcome) {
 // How many turns each thread takes at each object, in one execution.
 using Turns = std::map<uint32_t, std::array<int, kMaxThreads>>;
 
-// At least `count` parts, if the turns allow; the same for the same arguments.
+// At least `count` parts, if the turns allow; the same for the same arguments. The object whose
+// turns can be taken in the most orders is divided first.
 std::vector<Part> parts_of(const Turns& turns, int threads, size_t count);
+
+// Objects that could be divided first, the one with the most orders in front.
+std::vector<uint32_t> fought_over(const Turns& turns);
 
 }  // namespace explorer
 

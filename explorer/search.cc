@@ -28,6 +28,12 @@ constexpr uint64_t kRandomExecutions = 10'000;
 constexpr size_t kPartsPerJob = 8;
 constexpr size_t kPartsPerShard = 16;
 
+// How to divide is tried out: so many objects, so many executions of each part.
+constexpr size_t kTriedObjects = 8;
+constexpr uint64_t kTriedExecutions = 40;
+constexpr uint64_t kTriedSteps = 2'000'000;  // in all: about a second
+constexpr double kLittleWasted = 0.1;
+
 const char* name_of(Method method) {
   constexpr const char* kNames[] = {"dpor", "full", "bound", "pct", "random", "replay"};
   return kNames[static_cast<int>(method)];
@@ -135,7 +141,7 @@ class Search {
       const Turns turns = probe(&steps);
       if (!random()) {
         tasks.clear();
-        for (Part& part : parts_of(turns, engine_.threads(), wanted)) {
+        for (Part& part : best_parts(turns, wanted)) {
           tasks.push_back(Task{std::move(part), {}, 1});
         }
       }
@@ -166,6 +172,69 @@ class Search {
     }
     *steps = engine_.steps();
     return turns;
+  }
+
+  // Parts in which few executions are cut short. Turns that are taken late, or with locks held that
+  // others need to come to theirs, make parts that mostly lead nowhere: a few parts that do not are
+  // better. Every process comes to the same.
+  std::vector<Part> best_parts(const Turns& turns, size_t wanted) {
+    const auto divided_by = [&](const Turns& objects) {
+      return parts_of(objects, engine_.threads(), wanted);
+    };
+    tried_ = 0;
+    std::vector<Part> best = divided_by(turns);
+    if (options_.method != Method::kDpor || best.size() <= 1) return best;
+    double least = wasted(best);
+    if (least <= kLittleWasted) return best;
+    std::vector<uint32_t> objects = fought_over(turns);
+    if (objects.size() > kTriedObjects) objects.resize(kTriedObjects);
+    std::vector<std::pair<double, uint32_t>> alone;
+    for (const uint32_t object : objects) {
+      if (tried_ >= kTriedSteps) break;
+      alone.emplace_back(wasted(divided_by({{object, turns.at(object)}})), object);
+    }
+    std::stable_sort(alone.begin(), alone.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    Turns chosen;
+    for (const auto& [share, object] : alone) {
+      Turns more = chosen;
+      more[object] = turns.at(object);
+      std::vector<Part> parts = divided_by(more);
+      const double together = chosen.empty() ? share : wasted(parts);
+      // The first one if it is any better, others as long as they cost little.
+      if (chosen.empty() ? together >= least : together > kLittleWasted) break;
+      least = together;
+      best = std::move(parts);
+      chosen = std::move(more);
+      if (best.size() >= wanted || chosen.size() == kMaxLimits) break;
+    }
+    return best;
+  }
+
+  // The share of executions that are cut short, of the first ones of each part.
+  double wasted(const std::vector<Part>& parts) {
+    Options trial = options_;
+    trial.observer = nullptr;
+    trial.judge_lock_order = nullptr;
+    trial.keep_going = true;
+    uint64_t all = 0;
+    uint64_t cut_short = 0;
+    engine_.set_recorder(nullptr);
+    for (const Part& part : parts) {
+      const Task task{part, {}, 1};
+      PartSearch search(engine_, trial, task);
+      uint64_t runs = 0;
+      search.run([&] { return ++runs < kTriedExecutions && tried_ < kTriedSteps; });
+      tried_ += search.result().events;
+      if (search.status() == PartSearch::Status::kRestart) {
+        engine_.watch_states();
+        return wasted(parts);
+      }
+      all += search.result().executions + search.result().cut_short;
+      cut_short += search.result().cut_short;
+    }
+    engine_.set_recorder(options_.recorder);
+    return all == 0 ? 0 : static_cast<double>(cut_short) / static_cast<double>(all);
   }
 
   // ---- searching
@@ -367,6 +436,7 @@ class Search {
   SearchState state_;
   std::string bounded_by_;
   uint64_t limit_ = 0;  // of a random search
+  uint64_t tried_ = 0;  // steps that were spent on how to divide
   const Clock_::time_point start_ = Clock_::now();
   Clock_::time_point last_save_ = start_;
   Clock_::time_point last_told_ = start_;

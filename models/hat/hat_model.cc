@@ -58,6 +58,12 @@ SystemConfig HatModel::with_two_buckets(SystemConfig config) {
   return config;
 }
 
+SystemConfig HatModel::with_own_locks(SystemConfig config, uint32_t buckets) {
+  config.htable_num_lock = config.hat_num_hash = buckets;
+  config.vm.pse_locks = 32;
+  return config;
+}
+
 HatModel::HatModel(const SystemConfig& config) : sys(config) {
   name_objects(&file, 1, "vnode", 1);
   name_objects(&sorted_file, 1, "vnode", 2);

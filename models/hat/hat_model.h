@@ -55,6 +55,9 @@ class HatModel : public ScenarioDefaults {
   static SystemConfig with_inval(SystemConfig config, InvalidationDesign design);
   // Two htable buckets with a mutex each: parent and child are not under one mutex.
   static SystemConfig with_two_buckets(SystemConfig config);
+  // A mutex for each page and, as far as the hash goes, for each table: what threads do to objects
+  // that have nothing to do with each other commutes.
+  static SystemConfig with_own_locks(SystemConfig config, uint32_t buckets = 4);
 
   // Small enough for all executions, if the scenario does not say otherwise.
   static constexpr Bounds kBounds{.iterations = 100, .must_exhaust = true};

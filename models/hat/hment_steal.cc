@@ -94,14 +94,20 @@ class StealAgainstTableThief : public Victims {
   static constexpr const char* kClaim = "mapping and table are taken from the owner once each";
   static constexpr Bounds kBounds = kBounded;
 
+  StealAgainstTableThief() : Victims(with_own_locks(two_levels())) {}
   void thread(int index) {
     if (index == 0) {
       steal_hment();
-      return;
+    } else {
+      stolen_ = htable_steal(sys, 1);
     }
-    htable_t* const ht = htable_steal(sys, 1);
-    if (ht != nullptr) htable_free(sys, ht);
   }
+  void check() override {
+    if (stolen_() != nullptr) htable_free(sys, stolen_());
+  }
+
+ private:
+  Guarded<htable_t*> stolen_;
 };
 
 class StealAgainstNewMapping : public Victims {

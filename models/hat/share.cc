@@ -8,7 +8,9 @@ namespace {
 // `source` maps `page` at 0, to be shared; the range is one table.
 class Sharing : public HatModel {
  protected:
-  Sharing() : HatModel(two_levels()) { load(source, 0, page, kReadWrite, HAT_LOAD_SHARE); }
+  explicit Sharing(const SystemConfig& config = two_levels()) : HatModel(config) {
+    load(source, 0, page, kReadWrite, HAT_LOAD_SHARE);
+  }
 
   void share(hat_t* hat) { HatModel::share(hat, source); }
 
@@ -61,6 +63,7 @@ class TwoSharers : public Sharing {
   static constexpr const char* kClaim = "each sharer has one hold on the source's table";
   static constexpr Bounds kBounds = kBounded;
 
+  TwoSharers() : Sharing(with_own_locks(two_levels())) {}
   void thread(int index) {
     hat_t* const hat = index == 0 ? one : two_;
     share(hat);
@@ -82,6 +85,7 @@ class SharedTwice : public Sharing {
   static constexpr const char* kClaim = "the second finds the table of the first";
   static constexpr Bounds kBounds = kBounded;
 
+  SharedTwice() : Sharing(with_own_locks(two_levels())) {}
   void thread(int) { share(one); }
   void check() override {
     HAT_ASSERT(find(source, 0)->ht_busy.load(std::memory_order_relaxed) == 1);

@@ -179,14 +179,16 @@ class AllocationSteals : public Robbed {
   static constexpr const char* kClaim = "the creator gets a table once its user lets go";
   static constexpr Bounds kBounds = kBounded;
 
-  AllocationSteals() { exhaust_frames(); }
+  AllocationSteals() : Robbed(with_own_locks(two_levels())) {
+    used_ = htable_lookup(sys, hat, 0, 0);
+    exhaust_frames();
+  }
   void thread(int index) {
     if (index == 0) {
       found_ = htable_create(sys, poor_, 0, 0, nullptr);
-      return;
+    } else {
+      htable_release(sys, used_);
     }
-    htable_t* const ht = htable_lookup(sys, hat, 0, 0);
-    if (ht != nullptr) htable_release(sys, ht);
   }
   void check() override {
     HAT_ASSERT(find(poor_, 0) == found_() && find(hat, 0) == nullptr);
@@ -195,6 +197,7 @@ class AllocationSteals : public Robbed {
 
  private:
   hat_t* const poor_ = new_hat();
+  htable_t* used_ = nullptr;
   Guarded<htable_t*> found_;
 };
 
@@ -206,8 +209,10 @@ class TwoAllocationsSteal : public Robbed {
   static constexpr const char* kClaim = "both get a table, or one waits for the other's victim";
   static constexpr Bounds kBounds = kBounded;
 
-  TwoAllocationsSteal() {
+  TwoAllocationsSteal() : Robbed(with_own_locks(two_levels())) {
     load(other_, 0, next_door);
+    // Nobody steals from these, so that the list of those who may be robbed is short.
+    for (hat_t* const hat : poor_) hat->hat_flags.fetch_or(HAT_SHARED, std::memory_order_relaxed);
     exhaust_frames();
   }
   void thread(int index) { found_[index] = htable_create(sys, poor_[index], 0, 0, nullptr); }

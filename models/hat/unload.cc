@@ -222,7 +222,9 @@ class LockedLoadMeetsTable : public HatModel {
   static constexpr const char* kClaim = "locks are counted where the mappings are, and come to 0";
   static constexpr Bounds kBounds = kBounded;
 
-  LockedLoadMeetsTable() : HatModel(two_levels()) { load(hat_, pagesize(), large_ + 1); }
+  LockedLoadMeetsTable() : HatModel(with_own_locks(two_levels())) {
+    load(hat_, pagesize(), large_ + 1);
+  }
   void thread(int) {
     std::array<page_t*, 2> pages = {large_, large_ + 1};
     ReaderGuard guard(hat_->hat_as()->a_lock);

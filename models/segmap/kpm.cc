@@ -8,8 +8,8 @@ namespace {
 
 class KpmModel : public SegmapModel {
  protected:
-  explicit KpmModel(uint32_t slots = 2, uint32_t mlists = 1)
-      : SegmapModel({.slots = slots, .kpm = true, .mlists = mlists}) {}
+  explicit KpmModel(uint32_t slots = 2, uint32_t mlists = 1, uint32_t page_locks = 1)
+      : SegmapModel({.slots = slots, .kpm = true, .mlists = mlists, .page_locks = page_locks}) {}
 
   void pageunload() {
     page_t* const pp = lock_page(0, SE_EXCL);
@@ -178,7 +178,9 @@ class GetmapAgainstReuse : public KpmModel {
   static constexpr const char* kName = "segmap/kpm_getmap_against_reuse_of_the_page";
   static constexpr const char* kClaim = "the window shows its own piece";
 
-  GetmapAgainstReuse() { put(get(0, S_READ, SM_FAULT)); }
+  GetmapAgainstReuse() : KpmModel(2, /*mlists=*/1, /*page_locks=*/32) {
+    put(get(0, S_READ, SM_FAULT));
+  }
   void thread(int index) {
     if (index == 0) {
       const uintptr_t addr = get(0, S_READ, SM_FAULT);
@@ -216,19 +218,24 @@ class TwoWindowsOfOneCpu : public KpmModel {
   static constexpr const char* kName = "segmap/kpm_two_windows_of_one_cpu";
   static constexpr const char* kClaim = "each release is of the slot that it names";
 
+  TwoWindowsOfOneCpu() : KpmModel(2, /*mlists=*/2, /*page_locks=*/32) {
+    for (int i = 0; i < 2; ++i) twice_ = get(0, S_READ, SM_FAULT);
+    other_ = get(1, S_READ, SM_FAULT);
+  }
   void thread(int index) {
     if (index == 1) {
       put(get(1, S_READ, SM_FAULT));
       return;
     }
-    const uintptr_t twice = get(0, S_READ, SM_FAULT);
-    get(0, S_READ, SM_FAULT);
-    const uintptr_t other = get(1, S_READ, SM_FAULT);
-    put(twice);
-    put(other);
+    put(twice_);
+    put(other_);
     HAT_ASSERT(slot_of(0)->sm_refcnt() == 1, "the other slot was released");
-    put(twice);
+    put(twice_);
   }
+
+ private:
+  uintptr_t twice_ = 0;
+  uintptr_t other_ = 0;
 };
 
 // Beyond the end of the file a write is the file system's business first, and nothing tells it of a

@@ -15,31 +15,33 @@ class PagecreateAgainstFault : public SegmapModel {
   static constexpr const char* kClaim =
       "a fault on a created page waits for segmap_pageunlock, or reads the page first";
 
+  PagecreateAgainstFault() : SegmapModel({.page_locks = 16}) {
+    // One window each, of the same slot.
+    for (int i = 0; i < 2; ++i) addr_ = get(0, S_WRITE);
+  }
   void thread(int index) {
     if (index == 0) {
-      const uintptr_t addr = get(0, S_WRITE);
-      segmap_pagecreate(seg(), addr, pagesize(), false);
-      for (uint64_t at = 0; at < pagesize(); at += 8) write_word(addr + at, 55);
-      segmap_pageunlock(seg(), addr, pagesize(), S_WRITE);
-      put(addr);
+      segmap_pagecreate(seg(), addr_, pagesize(), false);
+      for (uint64_t at = 0; at < pagesize(); at += 8) write_word(addr_ + at, 55);
+      segmap_pageunlock(seg(), addr_, pagesize(), S_WRITE);
     } else {
       // A fault, and not what happens to be mapped: the two have the same slot, and the creator's
       // translation is there before the page is filled. Keeping readers off it until then is the
       // file system's business.
       hat_t* const kas = sys.kas_hat();
-      const uintptr_t addr = get(0, S_READ);
-      HAT_ASSERT(segmap_fault(seg(), kas, addr, pagesize(), F_SOFTLOCK, S_READ) == 0);
-      const uint64_t seen = read_word(addr);
+      HAT_ASSERT(segmap_fault(seg(), kas, addr_, pagesize(), F_SOFTLOCK, S_READ) == 0);
+      const uint64_t seen = read_word(addr_);
       HAT_ASSERT(seen == 55 || seen == 1, "saw " + std::to_string(seen));
-      segmap_fault(seg(), kas, addr, pagesize(), F_SOFTUNLOCK, S_READ);
-      put(addr);
+      segmap_fault(seg(), kas, addr_, pagesize(), F_SOFTUNLOCK, S_READ);
     }
   }
   void check() override {
-    const uintptr_t addr = get(0);
-    HAT_ASSERT(read_word(addr) == 55);
-    put(addr);
+    HAT_ASSERT(read_word(addr_) == 55);
+    for (int i = 0; i < 2; ++i) put(addr_);
   }
+
+ private:
+  uintptr_t addr_ = 0;
 };
 
 // S22: two threads create one page that is a hole, each for its own word, and clear the rest of it

@@ -22,6 +22,7 @@ SystemConfig system_for(const SegmapShape& shape) {
   config.machine.tlb_entries = 1;
   config.machine.psc_entries = 1;
   config.mlist_num_lock = shape.mlists;
+  config.vm.pse_locks = config.vm.pio_locks = shape.page_locks;
   config.hash_num_lock = 1;
   config.hment_num_hash = 1;
   config.htable_num_lock = 1;

@@ -39,6 +39,7 @@ struct SegmapShape {
   WaitingDesign waiting = WaitingDesign::kCounted;
   uint32_t vnode_flag = 0;
   uint32_t ncpus = 2;
+  uint32_t page_locks = 1;  // each of pse and pio
 };
 
 class SegmapModel : public ScenarioDefaults {
