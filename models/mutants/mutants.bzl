@@ -350,7 +350,9 @@ _TABLE = {
         "pagecreate_marks_unlocked": (
             "segmap/pagecreate_against_a_walk_of_a_sorted_vnode", "assertion",
         ),
-        "pagecreate_unlocks": ("segmap/pagecreate_against_fault", "assertion|panic"),
+        "pagecreate_unlocks": (
+            "segmap/pagecreate_against_fault", "assertion|panic|lost wake-up",
+        ),
         "softlock_unlocks": ("segmap/softlock_against_pageout", "assertion|panic"),
         "softunlock_keeps_page": (
             "segmap/softlock_against_pageout", "assertion|deadlock|lost wake-up",
