@@ -12,6 +12,9 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 // names.
 Process& home_process(World& world, Worker& w, const Draw& d);
 
+// Steals a page table, or else an hment, and gives it back; false if there was none.
+bool steal_by_hand(World& world, bool table);
+
 // Translations of one address space (ops_memory.cc).
 OpResult op_fault(World& world, Worker& w, const Draw& d);
 OpResult op_refault(World& world, Worker& w, const Draw& d);
@@ -22,7 +25,11 @@ OpResult op_protect(World& world, Worker& w, const Draw& d);
 OpResult op_sync(World& world, Worker& w, const Draw& d);
 OpResult op_probe(World& world, Worker& w, const Draw& d);
 OpResult op_lock(World& world, Worker& w, const Draw& d);
+
+// A CPU's own place in an address space (ops_place.cc).
 OpResult op_devload(World& world, Worker& w, const Draw& d);
+OpResult op_offlist(World& world, Worker& w, const Draw& d);
+OpResult op_array(World& world, Worker& w, const Draw& d);
 
 // Pages, whoever maps them (ops_page.cc).
 OpResult op_pageunload(World& world, Worker& w, const Draw& d);

@@ -204,6 +204,7 @@ OpResult op_lock(World& world, Worker& w, const Draw& d) {
   p.shadow.begin(range.va);
   hat_memload(sys, p.as.a_hat, range.va, pp, prot, HAT_LOAD_LOCK);
   p.shadow.end_mapped(range.va, pp->p_pagenum, false, epoch);
+  if (d.r[3] % 4 < 2) steal_by_hand(world, /*table=*/d.r[3] % 8 < 4);
   // The page is held and its table is locked: neither pageunload nor a stealer may take it.
   const pfn_t seen = hat_getpfnum(sys, p.as.a_hat, range.va);
   if (seen != pp->p_pagenum) {
@@ -219,25 +220,6 @@ OpResult op_lock(World& world, Worker& w, const Draw& d) {
     p.shadow.end_unmapped(range.va);
   }
   page_unlock(sys.vm, pp);
-  return OpResult::kDone;
-}
-
-OpResult op_devload(World& world, Worker& w, const Draw& d) {
-  Process& p = home_process(world, w, d);
-  System& sys = world.sys;
-  // Behind all memory, one place per CPU, above everything the programs map.
-  const pfn_t device = sys.machine.mem().size() + 16 + d.r[1] % 64;
-  const uint64_t bytes = (1 + d.r[2] % 4) * sys.mmu().pagesize();
-  const uintptr_t va = uintptr_t{0x700000000000} + w.cpu * world.large_page_bytes();
-  ReaderGuard guard(p.as.a_lock);
-  if (as_segat(&p.as, va) != nullptr) return OpResult::kNothingToDo;
-  hat_devload(sys, p.as.a_hat, va, bytes, device, PROT_READ_ATTR | PROT_USER_ATTR, HAT_LOAD);
-  const pfn_t seen = hat_getpfnum(sys, p.as.a_hat, va);
-  if (seen != device && !world.oracle.stealing_since_settle()) {
-    report_violation(absl::StrFormat("devload: va 0x%x of process %d maps frame %d, expected %d",
-                                     va, p.id, static_cast<int64_t>(seen), device));
-  }
-  hat_unload(sys, p.as.a_hat, va, bytes, HAT_UNLOAD);
   return OpResult::kDone;
 }
 

@@ -44,6 +44,7 @@ OpResult op_pageunload(World& world, Worker&, const Draw& d) {
   page_t* pp = find_page(world, d.r[0], SE_EXCL);
   if (pp == nullptr) return OpResult::kNothingToDo;
   sys.vm.mapping_ops().hat_pageunload(pp);
+  world.check_clean_page(pp);
   const uint32_t share = hat_page_getshare(sys, pp);
   if (share != 0) {
     report_violation(absl::StrFormat("hat_pageunload returned, but page %d still has %d mappings",
@@ -83,23 +84,27 @@ OpResult op_pageout(World& world, Worker&, const Draw& d) {
   return OpResult::kDone;
 }
 
-OpResult op_steal(World& world, Worker&, const Draw& d) {
+bool steal_by_hand(World& world, bool table) {
   System& sys = world.sys;
   world.oracle.note_steal();
-  if (d.r[0] % 4 == 0) {
-    htable_t* stolen = htable_steal(sys, 1);
-    while (stolen != nullptr) {
-      htable_t* next = stolen->ht_next();
-      stolen->ht_next = nullptr;
-      htable_free(sys, stolen);
-      stolen = next;
-    }
-    return OpResult::kDone;
+  if (!table) {
+    hment_t* hm = hment_steal(sys);
+    if (hm != nullptr) hment_free(sys, hm);
+    return hm != nullptr;
   }
-  hment_t* hm = hment_steal(sys);
-  if (hm == nullptr) return OpResult::kNothingToDo;
-  hment_free(sys, hm);
-  return OpResult::kDone;
+  htable_t* stolen = htable_steal(sys, 1);
+  const bool found = stolen != nullptr;
+  while (stolen != nullptr) {
+    htable_t* next = stolen->ht_next();
+    stolen->ht_next = nullptr;
+    htable_free(sys, stolen);
+    stolen = next;
+  }
+  return found;
+}
+
+OpResult op_steal(World& world, Worker&, const Draw& d) {
+  return steal_by_hand(world, /*table=*/d.r[0] % 4 == 0) ? OpResult::kDone : OpResult::kNothingToDo;
 }
 
 OpResult op_reap(World& world, Worker&, const Draw&) {
@@ -116,7 +121,7 @@ OpResult op_large(World& world, Worker& w, const Draw& d) {
   const uint64_t choice = d.r[2] % 16;
   if (choice < 2) {
     MutexGuard guard(world.group_mutex);
-    std::vector<page_t*> pages = world.lock_group(group);
+    std::vector<page_t*> pages = world.lock_group(group, SE_EXCL);
     if (pages.empty()) return OpResult::kNothingToDo;
     world.unload_group(pages, /*demote=*/choice == 0);
     if (choice == 0) group.whole = false;

@@ -164,7 +164,8 @@ std::vector<WeightedOp> mixed_weights() {
           {"speculate", 30},  {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5},
           {"pageunload", 30}, {"pagesync", 30}, {"pageout", 15}, {"large", 4},   {"switch", 30},
           {"exit", 4},        {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},
-          {"window", 15},     {"idle", 10},     {"steal", 1},    {"reap", 1}};
+          {"window", 15},     {"idle", 10},     {"steal", 1},    {"reap", 1},    {"offlist", 5},
+          {"array", 1}};
 }
 
 Workload segmap_workload() {
@@ -239,16 +240,20 @@ std::vector<Workload> make_workloads() {
                   {"speculate", 100},
                   {"unload", 300},
                   {"probe", 40},
+                  {"pageunload", 40},
+                  {"lock", 20},
                   {"exit", 20},
                   {"fork", 10},
                   {"swapout", 10},
-                  {"steal", 10},
+                  {"steal", 20},
                   {"reap", 4},
                   {"switch", 60},
                   {"attach", 10},
                   {"detach", 10},
                   {"large", 3},
-                  {"devload", 20}},
+                  {"devload", 20},
+                  {"offlist", 20},
+                  {"array", 1}},
                  64,
                  32768,
                  0,

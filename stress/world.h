@@ -12,7 +12,8 @@
 //   W4  Which page a private address shows (copy on write) changes only under its anon stripe, with
 //       the old translation unloaded first.
 //   W5  A modified page is written to its vnode before its frame is freed. Lost REF/MOD bits are
-//       therefore lost data, and the data check sees them.
+//       therefore lost data, and the data check sees them; sooner still the comparison of a page
+//       that has just been unloaded and is called clean with what its vnode has.
 //   W6  Loads of one large page into one process exclude each other. A load that steps down to
 //   small
 //       pages creates their table, and must not find that another one has put a large page there.
@@ -161,8 +162,8 @@ class World {
 
   // ---- Large pages.
 
-  // Locks every constituent EXCL without waiting, in page order; empty if one is missing or busy.
-  std::vector<page_t*> lock_group(const LargeGroup& group);
+  // Locks every constituent without waiting, in page order; empty if one is missing or busy.
+  std::vector<page_t*> lock_group(const LargeGroup& group, se_t mode);
   void unlock_pages(const std::vector<page_t*>& pages);
   // Unloads every constituent, and with demote breaks the page up. All are EXCL.
   void unload_group(const std::vector<page_t*>& pages, bool demote);
@@ -179,6 +180,10 @@ class World {
   void unmap_window(CpuId cpu);
   // Reads the window of any CPU with kernel rights and checks what is found.
   void peek_window(CpuId reader, CpuId owner);
+
+  // A page that nothing maps and that is not marked modified has nothing that its backing has not.
+  // In: pp EXCL, not free, its mappings gone.
+  void check_clean_page(page_t* pp);
 
   // Quiescent: oracle against HAT for every process.
   absl::Status compare();

@@ -1,10 +1,12 @@
 // Accessing memory through the simulated hardware and checking what is seen; taking pages away.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "hat/hat_page.h"
 #include "hat/hment.h"
 #include "stress/sparse_backing.h"
 #include "stress/world.h"
@@ -123,6 +125,23 @@ bool World::access_checked(Worker& w, Process& p, uintptr_t va, uint32_t word, A
 
 bool World::speculate(Worker& w, uintptr_t va) {
   return access_checked(w, *w.home->process, va, kStampWord, AccessKind::kRead);
+}
+
+void World::check_clean_page(page_t* pp) {
+  // A file of segmap's is written through kpm before its page is marked.
+  if (segmap != nullptr || hat_ismod(pp)) return;
+  const uint64_t pagesize = sys.mmu().pagesize();
+  vnode_t* const vp = pp->p_vnode.load(std::memory_order_relaxed);
+  const uint64_t off = pp->p_offset.load(std::memory_order_relaxed);
+  std::vector<uint8_t> frame(pagesize), disk(pagesize);
+  sys.machine.mem().read_bytes(pp->p_pagenum, 0, absl::MakeSpan(frame));
+  vp->v_backing->read(off, absl::MakeSpan(disk));
+  const auto [in_frame, on_disk] = std::mismatch(frame.begin(), frame.end(), disk.begin());
+  if (in_frame == frame.end()) return;
+  report_violation(absl::StrFormat(
+      "invariant 32: page %d (%s offset 0x%x) was unloaded and is not marked modified, but byte %d "
+      "is 0x%x and 0x%x on its disk: a modification was lost",
+      pp->p_pagenum, vp->v_name, off, in_frame - frame.begin(), *in_frame, *on_disk));
 }
 
 bool World::touch(Worker& w, uintptr_t va, AccessKind kind) {

@@ -9,10 +9,10 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-std::vector<page_t*> World::lock_group(const LargeGroup& group) {
+std::vector<page_t*> World::lock_group(const LargeGroup& group, se_t mode) {
   std::vector<page_t*> pages;
   for (uint64_t at = 0; at < large_page_bytes(); at += sys.mmu().pagesize()) {
-    page_t* pp = page_lookup_nowait(sys.vm, group.vp, group.off + at, SE_EXCL);
+    page_t* pp = page_lookup_nowait(sys.vm, group.vp, group.off + at, mode);
     if (pp == nullptr) {
       unlock_pages(pages);
       return {};

@@ -1,0 +1,217 @@
+// Operations on addresses above all segments. Every CPU has a place of its own there, in every
+// process, and leaves it empty: what is mapped in it is known exactly, and compared exactly.
+//
+// Only a stealer may take a translation away meanwhile, and not even that one if it was loaded
+// locked.
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "hat/hat_page.h"
+#include "stress/op_bodies.h"
+#include "stress/sparse_backing.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// Three large pages long, so that a large page fits in beside its alignment.
+uintptr_t place_of(World& world, CpuId cpu) {
+  return uintptr_t{0x700000000000} + cpu * 3 * world.large_page_bytes();
+}
+
+bool is_taken(World& world, Process& p, uintptr_t place) {
+  const as_t* as = &p.as;
+  for (uint64_t at = 0; at < 3 * world.large_page_bytes(); at += world.large_page_bytes()) {
+    if (as_segat(as, place + at) != nullptr) return true;
+  }
+  return false;
+}
+
+// Reports a place that does not map what was loaded there. locked: nobody may have stolen it.
+void expect_mapped(World& world, const char* op, Process& p, uintptr_t va, pfn_t expected,
+                   bool locked) {
+  const pfn_t seen = hat_getpfnum(world.sys, p.as.a_hat, va);
+  if (seen == expected) return;
+  if (seen == PFN_INVALID && !locked && world.oracle.stealing_since_settle()) return;
+  report_violation(absl::StrFormat("%s: va 0x%x of process %d maps frame %d, expected %d%s", op, va,
+                                   p.id, static_cast<int64_t>(seen), expected,
+                                   locked ? " (invariant 22: it was loaded locked)" : ""));
+}
+
+void expect_unmapped(World& world, const char* op, Process& p, uintptr_t va) {
+  const pfn_t seen = hat_getpfnum(world.sys, p.as.a_hat, va);
+  if (seen == PFN_INVALID) return;
+  report_violation(absl::StrFormat("%s: va 0x%x of process %d maps frame %d, expected none", op, va,
+                                   p.id, seen));
+}
+
+}  // namespace
+
+OpResult op_devload(World& world, Worker& w, const Draw& d) {
+  constexpr int kPages = 48;
+  Process& p = home_process(world, w, d);
+  System& sys = world.sys;
+  hat_t* const hat = p.as.a_hat;
+  const uint64_t pagesize = sys.mmu().pagesize();
+  // Behind all memory: any frame numbers will do.
+  const pfn_t device = sys.machine.mem().size() + 16 + d.r[1] % 64;
+  const uintptr_t va = place_of(world, w.cpu);
+  ReaderGuard guard(p.as.a_lock);
+  if (is_taken(world, p, va)) return OpResult::kNothingToDo;
+
+  const bool locked = d.r[3] % 2 == 0;
+  const auto wanted = [&d](int page) { return (d.r[2] >> page & 1) != 0; };
+  const int times = 1 + d.r[3] / 2 % 2;
+  for (int i = 0; i < kPages; ++i) {
+    if (!wanted(i)) continue;
+    for (int again = 0; again < times; ++again) {
+      hat_devload(sys, hat, va + i * pagesize, pagesize, device + i,
+                  PROT_READ_ATTR | PROT_USER_ATTR, locked ? HAT_LOAD_LOCK : HAT_LOAD);
+    }
+  }
+  if (d.r[3] / 4 % 4 == 0) steal_by_hand(world, /*table=*/true);
+  for (int i = 0; i < kPages; ++i) {
+    if (wanted(i)) {
+      expect_mapped(world, "devload", p, va + i * pagesize, device + i, locked);
+    } else {
+      expect_unmapped(world, "devload", p, va + i * pagesize);
+    }
+  }
+
+  // Every page is reported once, and none that was not there.
+  uint64_t reported = 0;
+  const auto note = [&](uintptr_t start, uintptr_t end) {
+    for (uintptr_t at = start; at < end; at += pagesize) {
+      const uint64_t page = (at - va) / pagesize;
+      if (at < va || page >= kPages || !wanted(page) || (reported >> page & 1) != 0) {
+        report_violation(
+            absl::StrFormat("devload: unloading va 0x%x of process %d reported the range 0x%x to "
+                            "0x%x, of which 0x%x was not loaded or has been reported",
+                            va, p.id, start, end, at));
+      }
+      reported |= uint64_t{1} << page;
+    }
+  };
+  const HatUnloadCallback callback = note;
+  if (locked && times == 2) hat_unlock(sys, hat, va, kPages * pagesize);
+  hat_unload_callback(sys, hat, va, kPages * pagesize, locked ? HAT_UNLOAD_UNLOCK : HAT_UNLOAD,
+                      &callback);
+  const uint64_t all = d.r[2] & ((uint64_t{1} << kPages) - 1);
+  if (reported != all && (locked || !world.oracle.stealing_since_settle())) {
+    report_violation(absl::StrFormat(
+        "devload: unloading va 0x%x of process %d reported the pages 0x%x, but 0x%x were loaded",
+        va, p.id, reported, all));
+  }
+  for (int i = 0; i < kPages; ++i) expect_unmapped(world, "devload", p, va + i * pagesize);
+  return OpResult::kDone;
+}
+
+OpResult op_offlist(World& world, Worker& w, const Draw& d) {
+  Process& p = home_process(world, w, d);
+  System& sys = world.sys;
+  hat_t* const hat = p.as.a_hat;
+  const uint64_t pagesize = sys.mmu().pagesize();
+  const uintptr_t va = place_of(world, w.cpu) + d.r[1] % 64 * pagesize;
+  ReaderGuard guard(p.as.a_lock);
+  if (is_taken(world, p, place_of(world, w.cpu))) return OpResult::kNothingToDo;
+  vnode_t* const vp = world.files[d.r[2] % world.files.size()].get();
+  const uint64_t off = (d.r[2] >> 32) % 64 * pagesize;
+  page_t* pp = nullptr;
+  if (vop_getpage(sys.vm, vp, off, S_READ, &pp) != 0) return OpResult::kNothingToDo;
+
+  // The page lock is what keeps the page for a translation that nobody can find.
+  const bool locked = d.r[3] % 2 == 0;
+  const bool by_frame = d.r[3] / 2 % 2 == 0;
+  const uint32_t flags = locked ? HAT_LOAD_LOCK : HAT_LOAD;
+  const uint32_t prot = PROT_READ_ATTR | PROT_USER_ATTR;
+  if (by_frame) {
+    // Memory has a record all the same.
+    hat_devload(sys, hat, va, pagesize, pp->p_pagenum, prot, flags);
+    if (locked && hat_page_getshare(sys, pp) == 0) {
+      report_violation(absl::StrFormat(
+          "invariant 1: va 0x%x of process %d maps page %d, whose mapping list is empty", va, p.id,
+          pp->p_pagenum));
+    }
+  } else {
+    hat_memload(sys, hat, va, pp, prot, flags | HAT_LOAD_NOCONSIST);
+  }
+  expect_mapped(world, "offlist", p, va, pp->p_pagenum, locked);
+  const AccessResult got = sys.machine.access(w.cpu, va, AccessKind::kRead, Privilege::kUser);
+  if (got.ok && got.value != page_stamp(vp->v_id, off)) {
+    report_violation(absl::StrFormat(
+        "data: cpu %d read va 0x%x of process %d and found frame %d, expected page %d of %s", w.cpu,
+        va, p.id, got.pfn, pp->p_pagenum, vp->v_name));
+  }
+  hat_unload(sys, hat, va, pagesize, locked ? HAT_UNLOAD_UNLOCK : HAT_UNLOAD);
+  const AccessResult after = sys.machine.access(w.cpu, va, AccessKind::kRead, Privilege::kUser);
+  if (world.still_reaches(w.cpu, va, AccessKind::kRead, Privilege::kUser, after)) {
+    report_violation(
+        absl::StrFormat("invariant 29: cpu %d still reads frame %d at va 0x%x of process %d after "
+                        "hat_unload",
+                        w.cpu, after.pfn, va, p.id));
+  }
+  page_unlock(sys.vm, pp);
+  return OpResult::kDone;
+}
+
+OpResult op_array(World& world, Worker& w, const Draw& d) {
+  if (world.large_groups.empty()) return OpResult::kNothingToDo;
+  const LargeGroup& group = world.large_groups[d.r[1] % world.large_groups.size()];
+  Process& p = home_process(world, w, d);
+  System& sys = world.sys;
+  hat_t* const hat = p.as.a_hat;
+  const uint64_t pagesize = sys.mmu().pagesize();
+  const uintptr_t place = place_of(world, w.cpu);
+  ReaderGuard guard(p.as.a_lock);
+  if (is_taken(world, p, place)) return OpResult::kNothingToDo;
+  std::vector<page_t*> pages = world.lock_group(group, SE_SHARED);
+  if (pages.empty()) return OpResult::kNothingToDo;
+
+  // A large page, unless it is broken up already, or is one page short, at an odd address, or has
+  // two of its pages exchanged.
+  std::vector<page_t*> array = pages;
+  uintptr_t va = place + world.large_page_bytes();
+  const uint64_t other = 1 + d.r[2] / 4 % (pages.size() - 2);
+  bool large = pages.front()->p_szc.load(std::memory_order_relaxed) > 0;
+  switch (d.r[2] % 4) {
+    case 0:
+      break;
+    case 1:
+      array.pop_back();
+      large = false;
+      break;
+    case 2:
+      va -= other * pagesize;
+      large = false;
+      break;
+    default:
+      std::swap(array[other], array.back());
+      large = false;
+  }
+  const bool locked = d.r[3] % 2 == 0;
+  const uint64_t bytes = array.size() * pagesize;
+  hat_memload_array(sys, hat, va, bytes, array.data(), PROT_READ_ATTR | PROT_USER_ATTR,
+                    locked ? HAT_LOAD_LOCK : HAT_LOAD);
+  for (size_t i = 0; i < array.size(); ++i) {
+    expect_mapped(world, "array", p, va + i * pagesize, array[i]->p_pagenum, locked);
+  }
+  const int64_t size = hat_getpagesize(sys, hat, va);
+  if (size != (large ? static_cast<int64_t>(world.large_page_bytes())
+                     : static_cast<int64_t>(pagesize)) &&
+      (locked || size != -1)) {
+    report_violation(absl::StrFormat("array: va 0x%x of process %d is mapped by a page of size %d",
+                                     va, p.id, size));
+  }
+  if (locked && d.r[3] / 2 % 2 == 0) {
+    hat_unlock(sys, hat, va, bytes);
+    hat_unload(sys, hat, va, bytes, HAT_UNLOAD);
+  } else {
+    hat_unload(sys, hat, va, bytes, locked ? HAT_UNLOAD_UNLOCK : HAT_UNLOAD);
+  }
+  for (size_t i = 0; i < array.size(); ++i) expect_unmapped(world, "array", p, va + i * pagesize);
+  world.unlock_pages(pages);
+  return OpResult::kDone;
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
