@@ -181,6 +181,7 @@ class Collector : public Recorder {
     for (int i = 0; i < engine.threads(); ++i) {
       const Engine::Thread& t = engine.thread(i);
       if (i == finding.thread || t.status != Engine::Status::kReady) continue;
+      if (t.wanted.site == nullptr) continue;  // it has not come to its first step yet
       Entry entry = at(engine, i, *t.wanted.site);
       entry.line.what = std::string("next: ") + name_of(t.wanted.label.op) + own_name(t.wanted);
       entry.label = t.wanted.label;

@@ -1,6 +1,8 @@
 #include "explorer/crash.h"
 
+#include <sys/time.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -24,6 +26,28 @@ struct Crash {
 };
 Crash crash;
 
+// What the clock saw last, and how often it has seen it.
+struct Watch {
+  pid_t process = 0;
+  uint64_t executions = 0;  // begun so far
+  uint64_t seen = 0;
+  int steps = 0;
+  int ticks = 0;
+};
+Watch watch;
+
+// A second of processor time is over: true if none of the last ones brought a step.
+bool hangs() {
+  const Engine& engine = *Engine::active;
+  if (watch.seen == watch.executions && watch.steps == engine.steps()) {
+    return ++watch.ticks > kLongestStep;
+  }
+  watch.seen = watch.executions;
+  watch.steps = engine.steps();
+  watch.ticks = 0;
+  return false;
+}
+
 // Runs on the spare stack in place of the code that crashed.
 [[noreturn]] void go_on() {
   bool overflow = false;
@@ -33,6 +57,14 @@ Crash crash;
     engine.fail(Kind::kStackOverflow,
                 "thread " + std::to_string(engine.self()) + " used more than its " +
                     std::to_string(Fiber::kStackBytes >> 10) + " KiB of stack",
+                Site{});
+  }
+  if (crash.signal == SIGVTALRM) {
+    watch.ticks = 0;
+    engine.fail(Kind::kLivelock,
+                "no step in " + std::to_string(kLongestStep) + " s of processor time " +
+                    (Engine::alone() ? "in set-up or in the final check"
+                                     : "by thread " + std::to_string(engine.self())),
                 Site{});
   }
   char address[32];
@@ -46,7 +78,9 @@ Crash crash;
 void handle(int signal, siginfo_t* info, void* context) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   if (signal == SIGSEGV && Arena::instance().handle_fault(address)) return;
-  if (Engine::active == nullptr || Arena::current_area == Arena::kHost) {
+  const bool in_scenario = Engine::active != nullptr && Arena::current_area != Arena::kHost;
+  if (signal == SIGVTALRM && !(in_scenario && hangs())) return;
+  if (!in_scenario) {
     // Not a scenario's. Returning makes the same instruction fault again, for the handler before.
     ::sigaction(signal, &crash.before[signal], nullptr);
     if (info->si_code <= 0) ::raise(signal);
@@ -61,6 +95,8 @@ void handle(int signal, siginfo_t* info, void* context) {
 }
 
 }  // namespace
+
+void note_execution() { ++watch.executions; }
 
 void install_crash_handler(const std::array<Fiber, kMaxThreads + 1>& stacks) {
   if (crash.stacks != nullptr) return;
@@ -77,6 +113,15 @@ void install_crash_handler(const std::array<Fiber, kMaxThreads + 1>& stacks) {
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
     ::sigaction(signal, &action, &crash.before[signal]);
   }
+  action.sa_flags |= SA_RESTART;
+  ::sigaction(SIGVTALRM, &action, nullptr);
+}
+
+void watch_for_hangs() {
+  if (watch.process == ::getpid()) return;
+  watch.process = ::getpid();
+  const itimerval every_second{{1, 0}, {1, 0}};
+  ::setitimer(ITIMER_VIRTUAL, &every_second, nullptr);
 }
 
 }  // namespace explorer

@@ -108,6 +108,7 @@ void Engine::run_alone(bool in_set_up) {
 
 bool Engine::set_up() {
   active = this;
+  watch_for_hangs();
   arena_.clear();
   finding_ = Finding{};
   run_alone(true);
@@ -122,6 +123,7 @@ bool Engine::set_up() {
 void Engine::begin_execution() {
   arena_.restore();
   depth_ = 0;
+  note_execution();
   last_yield_ = -1;
   yield_clock_ = Clock{};
   end_ = End::kComplete;

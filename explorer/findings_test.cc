@@ -400,6 +400,39 @@ TEST(Findings, ACallInTheSetUpThatWouldEndTheProcess) {
   EXPECT_EQ(search(program, {}).finding.kind, Kind::kCrash);
 }
 
+TEST(Findings, AFailureBeforeAnyStep) {
+  const Body step = [](World& w) { w.flag.store(1); };
+  EXPECT_EQ(explore({[](World&) { check(false, "at once"); }, step}).finding.kind,
+            Kind::kAssertion);
+  EXPECT_EQ(explore({step, [](World&) { check(false, "at once"); }}).finding.kind,
+            Kind::kAssertion);
+}
+
+// The bound on steps never comes.
+TEST(Findings, ALoopWithoutAStep) {
+  static volatile bool always = true;
+  const Result result = explore({nothing, [](World&) {
+                                   while (always) {
+                                   }
+                                 }});
+  EXPECT_EQ(result.finding.kind, Kind::kLivelock);
+  EXPECT_EQ(result.finding.message, "no step in 2 s of processor time by thread 1");
+
+  class Hangs : public Program {
+   public:
+    const char* name() const override { return "hangs"; }
+    int threads() const override { return 1; }
+    void set_up() override {
+      while (always) {
+      }
+    }
+    void thread(int) override {}
+    void finish() override {}
+  } program;
+  EXPECT_EQ(search(program, {}).finding.message,
+            "no step in 2 s of processor time in set-up or in the final check");
+}
+
 TEST(Findings, AnEndOfTheProcessOutsideOfScenarios) {
   Small program({nothing});
   Options options;

@@ -11,6 +11,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "explorer/crash.h"
+
 namespace explorer {
 namespace {
 
@@ -98,6 +100,7 @@ bool Workers::start(Worker& worker, size_t index) {
 
 // The life of a worker.
 void Workers::work(size_t index, size_t item_index, int pipe) {
+  watch_for_hangs();
   Slot& slot = shared_->slots[index];
   Options options = options_;
   options.observer = nullptr;

@@ -9,23 +9,12 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 std::vector<AnyScenario> all_scenarios() {
   std::vector<AnyScenario> all;
   for (const auto subject : {
-           &hment_prepare_scenarios,
-           &hment_steal_scenarios,
-           &htable_scenarios,
-           &load_scenarios,
-           &unload_scenarios,
-           &steal_scenarios,
-           &exit_scenarios,
-           &shootdown_scenarios,
-           &refmod_scenarios,
-           &share_scenarios,
-           &share_range_scenarios,
-           &memory_scenarios,
-           &segmap_slot_scenarios,
-           &segmap_waiting_scenarios,
-           &segmap_page_scenarios,
-           &segmap_fault_scenarios,
-           &segmap_kpm_scenarios,
+           &hment_prepare_scenarios, &hment_steal_scenarios,  &htable_scenarios,
+           &attribute_scenarios,     &load_scenarios,         &unload_scenarios,
+           &steal_scenarios,         &exit_scenarios,         &shootdown_scenarios,
+           &refmod_scenarios,        &share_scenarios,        &share_range_scenarios,
+           &memory_scenarios,        &segmap_slot_scenarios,  &segmap_waiting_scenarios,
+           &segmap_page_scenarios,   &segmap_fault_scenarios, &segmap_kpm_scenarios,
            &locks_scenarios,
        }) {
     const std::vector<AnyScenario> scenarios = subject();

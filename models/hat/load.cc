@@ -13,18 +13,19 @@ class ArrayOfPages : public HatModel {
   static constexpr const char* kName = "load/arrays_of_large_and_small_pages";
   static constexpr const char* kClaim = "every page is where it belongs, large ones where they fit";
 
-  ArrayOfPages() : HatModel(roomy()) {}
+  ArrayOfPages() : HatModel(roomy()) { hat_page_demote(sys, former_); }
   void thread(int) {
     // A large page; half of one, beside a page that is not its other half.
-    try_one({first_, first_ + 1, second_, small_[0]}, 0, /*first_is_large=*/true);
+    try_one({first_, first_ + 1, second_, small_}, 0, /*first_is_large=*/true);
     // A large page at an address that is not aligned.
     try_one({first_, first_ + 1}, pagesize());
     // Two pages that are no large one, though they could be; the halves of one the wrong way round.
-    page_t** const pair = small_.data() + (small_[0]->p_pagenum & 1);
-    try_one({pair[0], pair[1], second_ + 1, second_}, 0);
+    try_one({former_, former_ + 1, second_ + 1, second_}, 0);
     // Half of a large page, and no more was asked for.
     try_one({first_}, 0);
   }
+  // The base class knows the first only.
+  void check() override { page_destroy(sys.vm, former_ + 1, 0); }
 
  private:
   static SystemConfig roomy() {
@@ -50,7 +51,8 @@ class ArrayOfPages : public HatModel {
 
   page_t* const first_ = new_large_page();
   page_t* const second_ = new_large_page();
-  std::array<page_t*, 3> small_ = {new_page(), new_page(), new_page()};
+  page_t* const former_ = new_large_page();  // two small ones side by side
+  page_t* const small_ = new_page();
   hat_t* const hat_ = new_hat();
 };
 
@@ -108,10 +110,32 @@ class LockedLargePage : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// What is to go begins in a table that has nothing more to offer.
+class UnloadBehindAMapping : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "load/unload_that_begins_behind_a_mapping";
+  static constexpr const char* kClaim = "all of the range goes, and nothing before and behind it";
+
+  UnloadBehindAMapping() : HatModel(three_levels()) {
+    for (const uint64_t i : {0, 2, 3}) load(hat_, i * pagesize(), page_);
+  }
+  void thread(int) {
+    unload(hat_, pagesize(), 2);
+    HAT_ASSERT(is_mapped(hat_, 0) && is_mapped(hat_, 3 * pagesize()), "it was not asked for");
+    HAT_ASSERT(!is_mapped(hat_, 2 * pagesize()), "it is still there");
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> load_scenarios() {
-  return scenario_list<ArrayOfPages, DevloadAgainstPageunload, LockedLargePage>();
+  return scenario_list<ArrayOfPages, DevloadAgainstPageunload, LockedLargePage,
+                       UnloadBehindAMapping>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

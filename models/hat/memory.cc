@@ -64,9 +64,13 @@ class FrameAgainstReader : public HatModel {
       page_unlock(sys.vm, page_);
     }
   }
-  void check() override { HAT_ASSERT(PP_ISFREE(page_)); }
+  void check() override {
+    HAT_ASSERT(PP_ISFREE(page_));
+    HAT_ASSERT(availrmem(sys.vm) == available_before_, "the table's memory stays reserved");
+  }
 
  private:
+  const int64_t available_before_ = availrmem(sys.vm);
   page_t* const page_ = page_numtopp_nolock(sys.vm, ptable_alloc(sys, /*seed=*/4096));
 };
 
@@ -236,6 +240,33 @@ class TwoAllocationsOfTheLastPage : public LittleMemory {
   std::array<Guarded<page_t*>, 2> got_;
 };
 
+// Memory that is promised to the kernel: who asks for what is not there sleeps until it comes back.
+class ReservationAgainstReturn : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/a_reservation_against_a_return";
+  static constexpr const char* kClaim = "who waits for a reservation gets it, and no more is given";
+
+  ReservationAgainstReturn() : HatModel(two_levels()) {
+    HAT_ASSERT(page_resv(sys.vm, all_, KmFlag::kNoSleep) != 0, "all of it may be reserved");
+    HAT_ASSERT(page_resv(sys.vm, 1, KmFlag::kNoSleep) == 0, "more than there is was reserved");
+  }
+  void thread(int index) {
+    if (index == 0) {
+      page_resv(sys.vm, 1, KmFlag::kSleep);
+    } else {
+      page_unresv(sys.vm, all_);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(availrmem(sys.vm) == sys.vm.config.t_minarmem + all_ - 1);
+    page_unresv(sys.vm, 1);
+  }
+
+ private:
+  const int64_t all_ = availrmem(sys.vm) - sys.vm.config.t_minarmem;
+};
+
 // S8: a page table may be had when its allocator looks, and not any more when it asks for the page.
 class TableAgainstLastPages : public LittleMemory {
  public:
@@ -299,7 +330,7 @@ std::vector<AnyScenario> memory_scenarios() {
       FrameAgainstReader, FrameAgainstReaderAndClaimant, NestedLoads<ReserveDesign::kThread>,
       NestedLoads<ReserveDesign::kDepth>, TwoOwners, Recursion<ReserveDesign::kThread>,
       Recursion<ReserveDesign::kDepth>, AllocationAgainstFree, TwoAllocationsOfTheLastPage,
-      TableAgainstLastPages, EntrySetByHand, TwoOwnersTwice>();
+      TableAgainstLastPages, EntrySetByHand, TwoOwnersTwice, ReservationAgainstReturn>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

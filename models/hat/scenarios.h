@@ -12,6 +12,7 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 std::vector<AnyScenario> hment_prepare_scenarios();
 std::vector<AnyScenario> hment_steal_scenarios();
 std::vector<AnyScenario> htable_scenarios();
+std::vector<AnyScenario> attribute_scenarios();
 std::vector<AnyScenario> load_scenarios();
 std::vector<AnyScenario> unload_scenarios();
 std::vector<AnyScenario> steal_scenarios();

@@ -214,6 +214,38 @@ class CountDuringDemotion : public HatModel {
   hat_t* const small_ = new_hat();
 };
 
+// The page layer breaks up a large page that it holds one page of; the other one is free to be had.
+class DemotionByThePageLayer : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/demotion_by_the_page_layer_against_a_sharer";
+  static constexpr const char* kClaim = "it is refused, or no mapping of the large page is left";
+
+  DemotionByThePageLayer() : HatModel(two_levels()) {
+    std::array<page_t*, 2> pages = {large_, large_ + 1};
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
+    page_unlock(sys.vm, large_ + 1);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      if (page_trylock(sys.vm, large_ + 1, SE_SHARED) != 0) page_unlock(sys.vm, large_ + 1);
+      return;
+    }
+    if (page_try_demote_pages(sys.vm, large_) == 0) return;
+    HAT_ASSERT(large_->p_szc.load(std::memory_order_relaxed) == 0);
+    HAT_ASSERT(!is_mapped(hat_, 0) && !is_mapped(hat_, pagesize()));
+  }
+  void check() override {
+    HAT_ASSERT(page_trylock(sys.vm, large_ + 1, SE_EXCL) != 0);
+    if (large_->p_szc.load(std::memory_order_relaxed) == 0) page_destroy(sys.vm, large_ + 1, 0);
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
 // Two loaders lock a range for which the large page does not fit, since a page table is there.
 class LockedLoadMeetsTable : public HatModel {
  public:
@@ -425,12 +457,12 @@ class ManyRanges : public HatModel {
 }  // namespace
 
 std::vector<AnyScenario> unload_scenarios() {
-  return scenario_list<PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
-                       PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
-                       PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement,
-                       LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
-                       LockedLoadAgainstLookup, TwoOffListLoads, OffListLoadAgainstUnload,
-                       RangesOfACallback, SwapoutAgainstLockingLoad, ManyRanges>();
+  return scenario_list<
+      PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
+      PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor, PageunloadAgainstUnlockedLoad,
+      UnloadAgainstReplacement, LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
+      LockedLoadAgainstLookup, TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback,
+      SwapoutAgainstLockingLoad, ManyRanges, DemotionByThePageLayer>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -119,6 +119,8 @@ _TABLE = {
             "steal/creation_without_memory_against_use_of_the_victim",
             "assertion",
         ),
+        "purge_caches_again": ("load/locked_large_page_unlocked_and_swapped_out", "livelock"),
+        "table_keeps_promise": ("memory/ptable_free_against_a_reader", "assertion|panic"),
     },
     "hat/htable_steal.cc": {
         "steal_ignores_freeing": (
@@ -131,7 +133,8 @@ _TABLE = {
             "exit/htable_steal_against_exit", "assertion|use after free|data race",
         ),
         "steal_no_recheck": (
-            "steal/steal_against_load_into_the_table", "assertion|panic|use after free",
+            "steal/steal_against_load_into_the_table",
+            "assertion|panic|use after free|data race",
         ),
         "steal_under_htable": ("steal/steal_against_pageunload", "deadlock|lock order"),
         "victim_no_wakeup": ("exit/htable_steal_against_exit", "lost wake-up"),
@@ -139,6 +142,7 @@ _TABLE = {
         "steal_ignores_victim": ("exit/thief_and_exit_against_a_thief", "use after free|assertion"),
         "steal_from_shared": ("steal/shared_address_spaces_are_spared", "assertion"),
         "steal_shared_table": ("steal/steal_against_access_of_a_sharer", "assertion"),
+        "robbed_hat_loses_link": ("steal/two_thieves_and_three_address_spaces", "assertion|panic"),
     },
     "hat/hat_load.cc": {
         "load_counts_offlist_late": (
@@ -149,6 +153,7 @@ _TABLE = {
         "array_ignores_frames": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
         "array_ignores_alignment": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
         "devload_off_list": ("load/devload_of_memory_against_pageunload", "assertion"),
+        "large_run_ignores_size": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
     },
     "hat/hat_unload.cc": {
         "clear_any_page": ("unload/unload_against_replacement_of_the_page", "assertion"),
@@ -201,12 +206,20 @@ _TABLE = {
             "assertion",
         ),
         "refmod_one_size": ("refmod/pagesync_of_half_a_large_page_against_write", "assertion"),
+        "pagesync_never_stops": ("refmod/pagesync_that_may_stop", "assertion"),
+        "pagesync_stops_at_ref": ("refmod/pagesync_that_may_stop", "assertion"),
+        "pagesync_stops_when_clearing": ("refmod/pagesync_that_may_stop", "assertion"),
+        "pagesync_shares_one_less": ("refmod/pagesync_that_may_stop", "assertion"),
     },
     "hat/hat_attr.cc": {
         "updateattr_tries_once": ("refmod/two_changes_of_one_mapping", "assertion"),
         "sync_clears_shared": ("refmod/hat_sync_through_a_sharer_against_write", "assertion"),
         "sync_no_recheck": ("refmod/hat_sync_against_replacement_of_the_page", "assertion"),
         "setattr_nosync_bits": ("refmod/setattr_to_not_synced_against_write", "assertion"),
+        "getpfnum_first_of_large": ("load/arrays_of_large_and_small_pages", "assertion"),
+        "chgprot_ends_nosync": ("refmod/attributes_set_cleared_and_replaced", "assertion"),
+        "clrattr_gives_exec": ("refmod/attributes_set_cleared_and_replaced", "assertion"),
+        "updateattr_one_page_more": ("refmod/attributes_set_cleared_and_replaced", "assertion"),
     },
     "hat/pte_ops.cc": {
         "link_relaxed": ("shootdown/new_table_against_walk", "panic|assertion", True),
@@ -241,6 +254,9 @@ _TABLE = {
             "shootdown/unload_against_hat_switch_shootdown", "assertion|panic",
         ),
         "wake_takes_word_in_two": ("shootdown/kernel_unload_against_idling_twice", "panic"),
+        "idle_word_relaxed": (
+            "shootdown/kernel_unload_against_an_idle_cpu", "panic|assertion", True,
+        ),
     },
     "hat/hat_life.cc": {
         "alloc_joins_list_unlocked": (
@@ -256,6 +272,9 @@ _TABLE = {
         "unmappers_waited_once": ("exit/two_pageunloads_against_exit", "use after free|data race"),
         "swapout_ignores_locks": ("unload/swapout_against_a_locking_load", "assertion"),
         "swapout_skips_tables": ("load/locked_large_page_unlocked_and_swapped_out", "assertion"),
+        "exit_keeps_list_tail": (
+            "exit/htable_steal_against_exit", "assertion|panic|use after free",
+        ),
     },
     "hat/hat_share.cc": {
         "share_copy_no_recheck": ("share/copy_against_reuse_of_the_page", "assertion|panic"),
@@ -372,6 +391,10 @@ _TABLE = {
         "lockproto_ignored": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
         "lockproto_keeps_page": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
         "kpm_fast_takes_free": ("segmap/kpm_getmap_against_pageout", "assertion|panic"),
+        "kpm_unlock_forgets_write": (
+            "segmap/kpm_device_write_into_a_soft_locked_window", "assertion",
+        ),
+        "kpm_fault_takes_any": ("segmap/kpm_device_write_into_a_soft_locked_window", "assertion"),
     },
     "segmap/smap_freelist.cc": {
         "kpm_no_recheck": ("segmap/kpm_pageunload_against_recycling", "assertion"),
@@ -411,6 +434,22 @@ _TABLE = {
         "releq_entered": (
             "segmap/reclaim_against_recycling",
             "deadlock|lock order|recursion on a mutex",
+        ),
+    },
+    "hat/htable_walk.cc": {
+        "walk_ends_at_gap": ("load/unload_that_begins_behind_a_mapping", "assertion|panic"),
+        "walk_keeps_hold": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
+    },
+    "vm/page_free.cc": {
+        "unresv_no_wakeup": ("memory/a_reservation_against_a_return", "lost wake-up"),
+        "resv_takes_reserve": ("memory/a_reservation_against_a_return", "assertion"),
+        "release_ignores_kpm_users": (
+            "segmap/kpm_free_of_a_page_that_a_slot_has_mapped_in", "assertion|panic",
+        ),
+    },
+    "vm/page_large.cc": {
+        "demoted_page_stays_mapped": (
+            "unload/demotion_by_the_page_layer_against_a_sharer", "assertion|panic",
         ),
     },
 }

@@ -276,13 +276,61 @@ class GetmapAgainstPageout : public KpmModel {
   }
 };
 
+// A slot that nobody uses has its page mapped in still, for the next one who asks.
+class ReleaseOfAMappedPage : public KpmModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/kpm_free_of_a_page_that_a_slot_has_mapped_in";
+  static constexpr const char* kClaim = "a page with users in the kpm window is not free";
+
+  ReleaseOfAMappedPage() { put(get(0, S_READ, SM_FAULT)); }
+  void thread(int) {
+    page_t* const pp = lock_page(0, SE_SHARED);
+    HAT_ASSERT(page_release(sys.vm, pp, 1) == PGREL_NOTREL);
+    HAT_ASSERT(!PP_ISFREE(pp) && pp->p_kpmref() == 1);
+  }
+};
+
+// A device writes into the page while it is soft locked: nobody else says so, for the window was
+// asked for to be read.
+class SoftLockedWindow : public KpmModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/kpm_device_write_into_a_soft_locked_window";
+  static constexpr const char* kClaim = "what was written is written back";
+
+  void thread(int) {
+    const uintptr_t addr = get(0, S_READ, SM_FAULT);
+    page_t* const pp = hat_kpm_vaddr2page(sys, addr);
+    pp->p_nrm.store(0, std::memory_order_relaxed);
+    fault(addr, F_INVAL, S_WRITE);
+    fault(addr, F_SOFTLOCK, S_WRITE);
+    HAT_ASSERT(!hat_isref(pp) && !hat_ismod(pp), "nothing has been done to the page yet");
+    fault(addr, F_SOFTUNLOCK, S_OTHER);
+    HAT_ASSERT(!hat_isref(pp) && !hat_ismod(pp), "it was neither read nor written");
+    fault(addr, F_SOFTUNLOCK, S_READ);
+    HAT_ASSERT(hat_isref(pp) && !hat_ismod(pp), "it was read");
+    sys.machine.access(0, addr, AccessKind::kWrite, Privilege::kKernel, 77);
+    fault(addr, F_SOFTUNLOCK, S_WRITE);
+    put(addr);
+    HAT_ASSERT(vop_putpage(sys.vm, &file, 0, pagesize(), 0) == 0);
+    HAT_ASSERT(on_disk(0) == 77, "invariant 32: the write was forgotten");
+  }
+
+ private:
+  void fault(uintptr_t addr, fault_type type, seg_rw rw) {
+    HAT_ASSERT(segmap_fault(seg(), sys.kas_hat(), addr, pagesize(), type, rw) == 0);
+  }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> segmap_kpm_scenarios() {
   return scenario_list<PageunloadAgainstRecycle, PageunloadAgainstReuse, PageunloadAgainstGetmap,
                        TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot,
                        PlainInvalAgainstPageunload, GetmapAgainstReuse, TwoKpmPagecreates,
-                       TwoWindowsOfOneCpu, LockProtoAtTheEnd, GetmapAgainstPageout>();
+                       TwoWindowsOfOneCpu, LockProtoAtTheEnd, GetmapAgainstPageout,
+                       ReleaseOfAMappedPage, SoftLockedWindow>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
