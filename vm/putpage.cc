@@ -54,6 +54,11 @@ class RingWalk {
       step();
     }
   }
+  // Goes on with the pages that came behind the end meanwhile.
+  void extend() {
+    page_vpsub(vp_, &end_);
+    page_vpadd(vp_, &end_, /*at_tail=*/true);
+  }
   // Moves past the page that next() gave.
   void step() {
     page_t* passed = here_.p_vpnext();
@@ -134,7 +139,8 @@ int pvn_putapage(Vm& vm, page_t* pp, uint32_t flags) {
 
 void pvn_write_done(Vm& vm, page_t* pp, uint32_t flags, int error) {
   if (error != 0) {
-    vm.mapping_ops().hat_page_setattr(pp, P_MOD);
+    // Where it is on the ring: a walk that waits for this transfer must not lose the page.
+    pp->p_nrm.fetch_or(P_MOD, std::memory_order_relaxed);
     page_io_unlock(vm, pp);
     if ((flags & (B_INVAL | B_FORCE)) == (B_INVAL | B_FORCE)) {
       page_destroy(vm, pp, 0);
@@ -175,7 +181,18 @@ int pvn_vplist_dirty(Vm& vm, vnode_t* vp, uint64_t off, uint32_t flags) {
     RingWalk walk(vp);
     // A free page is clean, and so of interest only if it is to go.
     const reclaim_t reclaim = (flags & B_INVAL) != 0 ? P_RECLAIM : P_NO_RECLAIM;
-    while (page_t* pp = walk.next()) {
+    // A write-back that finds a page modified again, by a write that came before this walk, moves
+    // it behind the end, and its transfer may still be on the way. It does so once: until the next
+    // write the page can be written to by nobody. So who waits for data goes there once, too.
+    bool again = may_wait(flags) && IS_VMODSORT(vp);
+    for (;;) {
+      page_t* const pp = walk.next();
+      if (pp == nullptr) {
+        if (!again) break;
+        again = false;
+        walk.extend();
+        continue;
+      }
       if (!pvn_wanted(vm, vp, pp, off, flags)) {
         walk.step();
         continue;

@@ -411,6 +411,38 @@ class RecycleAgainstPageunload : public SegmapModel {
   }
 };
 
+// A page is written to while somebody else writes it back; then its writer wants it on disk. The
+// write-back may find that the page is modified again, and move it behind the end of the walk.
+class WriteBackAgainstSync : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName =
+      "segmap/write_and_sync_of_a_sorted_vnode_against_a_write_back";
+  static constexpr const char* kClaim = "what was written before the sync is on disk after it";
+
+  WriteBackAgainstSync() : SegmapModel({.vnode_flag = VMODSORT}) {
+    // The walk begins with another page, for which it drops the vnode's lock.
+    const uintptr_t other = get(0, S_WRITE, SM_FAULT);
+    write_word(other, 35);
+    put(other);
+    window_ = get(1, S_WRITE, SM_FAULT);
+    write_word(window_, 36);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(vop_putpage(sys.vm, &file, pagesize(), pagesize(), B_ASYNC) == 0);
+      return;
+    }
+    write_word(window_, 37);
+    HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0);
+    HAT_ASSERT(!hat_ismod(page_exists(sys.vm, &file, pagesize())), "the walk has missed the page");
+  }
+  void check() override { put(window_); }
+
+ private:
+  uintptr_t window_ = 0;
+};
+
 // A modification is noted under the page's mlist, which takes vph, while the ring of the vnode is
 // walked and vph dropped and taken again.
 class SetmodAgainstWalk : public SegmapModel {
@@ -446,12 +478,13 @@ class SetmodAgainstWalk : public SegmapModel {
 }  // namespace
 
 std::vector<AnyScenario> segmap_page_scenarios() {
-  return scenario_list<
-      PagecreateAgainstFault, TwoPagecreates, PageunloadAgainstCopy, PageoutAgainstWrite,
-      SoftlockAgainstPageout, RecycleOfAPageInUse, LookupAgainstNewIdentity<true>,
-      LookupAgainstNewIdentity<false>, LookupNowaitAgainstRename, PagecreatesInOneSlot, Syncs<2>,
-      Syncs<3>, SyncAgainstWrite, TransferThatFails, WriteAfterRead, FirstWriteAgainstWalk<true>,
-      FirstWriteAgainstWalk<false>, RecycleAgainstPageunload, SetmodAgainstWalk>();
+  return scenario_list<WriteBackAgainstSync, PagecreateAgainstFault, TwoPagecreates,
+                       PageunloadAgainstCopy, PageoutAgainstWrite, SoftlockAgainstPageout,
+                       RecycleOfAPageInUse, LookupAgainstNewIdentity<true>,
+                       LookupAgainstNewIdentity<false>, LookupNowaitAgainstRename,
+                       PagecreatesInOneSlot, Syncs<2>, Syncs<3>, SyncAgainstWrite,
+                       TransferThatFails, WriteAfterRead, FirstWriteAgainstWalk<true>,
+                       FirstWriteAgainstWalk<false>, RecycleAgainstPageunload, SetmodAgainstWalk>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
