@@ -1,11 +1,8 @@
 // Searches that are interrupted and resumed, killed, and shared among processes.
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -15,57 +12,13 @@
 #include <string>
 #include <vector>
 
+#include "explorer/census.h"
 #include "explorer/search.h"
 #include "explorer/sync.h"
 #include "gtest/gtest.h"
 
 namespace explorer {
 namespace {
-
-// What all processes of a search do together: kept where no execution takes it back.
-class Census {
- public:
-  static constexpr size_t kMost = 256;
-
-  Census()
-      : page_(static_cast<Page*>(::mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE,
-                                        MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
-  ~Census() { ::munmap(page_, sizeof(Page)); }
-  Census(const Census&) = delete;
-  Census& operator=(const Census&) = delete;
-
-  // An execution came to its end in this process.
-  void count() const {
-    const pid_t me = ::getpid();
-    for (Row& row : page_->rows) {
-      pid_t free = 0;
-      if (row.process != me && !row.process.compare_exchange_strong(free, me)) continue;
-      ++row.executions;
-      return;
-    }
-  }
-  uint64_t executions() const {
-    uint64_t sum = 0;
-    for (const Row& row : page_->rows) sum += row.executions;
-    return sum;
-  }
-  // The most that one process did.
-  uint64_t busiest() const {
-    uint64_t most = 0;
-    for (const Row& row : page_->rows) most = std::max<uint64_t>(most, row.executions);
-    return most;
-  }
-
- private:
-  struct Row {
-    std::atomic<pid_t> process;
-    std::atomic<uint64_t> executions;
-  };
-  struct Page {
-    Row rows[kMost];
-  };
-  Page* const page_;
-};
 
 // One lock taken by every thread so many times: (threads * rounds)! / rounds!^threads executions.
 class OneLock : public Program {
