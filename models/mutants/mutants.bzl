@@ -254,9 +254,6 @@ _TABLE = {
             "shootdown/unload_against_hat_switch_shootdown", "assertion|panic",
         ),
         "wake_takes_word_in_two": ("shootdown/kernel_unload_against_idling_twice", "panic"),
-        "idle_word_relaxed": (
-            "shootdown/kernel_unload_against_an_idle_cpu", "panic|assertion", True,
-        ),
     },
     "hat/hat_life.cc": {
         "alloc_joins_list_unlocked": (
