@@ -144,13 +144,7 @@ OpResult op_offlist(World& world, Worker& w, const Draw& d) {
         va, p.id, got.pfn, pp->p_pagenum, vp->v_name));
   }
   hat_unload(sys, hat, va, pagesize, locked ? HAT_UNLOAD_UNLOCK : HAT_UNLOAD);
-  const AccessResult after = sys.machine.access(w.cpu, va, AccessKind::kRead, Privilege::kUser);
-  if (world.still_reaches(w.cpu, va, AccessKind::kRead, Privilege::kUser, after)) {
-    report_violation(
-        absl::StrFormat("invariant 29: cpu %d still reads frame %d at va 0x%x of process %d after "
-                        "hat_unload",
-                        w.cpu, after.pfn, va, p.id));
-  }
+  world.expect_unreachable(w.cpu, va, Privilege::kUser, "hat_unload");
   page_unlock(sys.vm, pp);
   return OpResult::kDone;
 }
@@ -173,22 +167,11 @@ OpResult op_array(World& world, Worker& w, const Draw& d) {
   std::vector<page_t*> array = pages;
   uintptr_t va = place + world.large_page_bytes();
   const uint64_t other = 1 + d.r[2] / 4 % (pages.size() - 2);
-  bool large = pages.front()->p_szc.load(std::memory_order_relaxed) > 0;
-  switch (d.r[2] % 4) {
-    case 0:
-      break;
-    case 1:
-      array.pop_back();
-      large = false;
-      break;
-    case 2:
-      va -= other * pagesize;
-      large = false;
-      break;
-    default:
-      std::swap(array[other], array.back());
-      large = false;
-  }
+  const uint64_t variant = d.r[2] % 4;
+  if (variant == 1) array.pop_back();
+  if (variant == 2) va -= other * pagesize;
+  if (variant == 3) std::swap(array[other], array.back());
+  const bool large = variant == 0 && pages.front()->p_szc.load(std::memory_order_relaxed) > 0;
   const bool locked = d.r[3] % 2 == 0;
   const uint64_t bytes = array.size() * pagesize;
   hat_memload_array(sys, hat, va, bytes, array.data(), PROT_READ_ATTR | PROT_USER_ATTR,
@@ -197,9 +180,8 @@ OpResult op_array(World& world, Worker& w, const Draw& d) {
     expect_mapped(world, "array", p, va + i * pagesize, array[i]->p_pagenum, locked);
   }
   const int64_t size = hat_getpagesize(sys, hat, va);
-  if (size != (large ? static_cast<int64_t>(world.large_page_bytes())
-                     : static_cast<int64_t>(pagesize)) &&
-      (locked || size != -1)) {
+  const auto expected = static_cast<int64_t>(large ? world.large_page_bytes() : pagesize);
+  if (size != expected && (locked || size != -1)) {
     report_violation(absl::StrFormat("array: va 0x%x of process %d is mapped by a page of size %d",
                                      va, p.id, size));
   }

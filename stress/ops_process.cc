@@ -92,13 +92,7 @@ OpResult op_detach(World& world, Worker& w, const Draw& d) {
   p.layout_version.fetch_add(1, std::memory_order_acq_rel);
   hat_unshare(world.sys, p.as.a_hat, shm.base, shm.bytes, 0);
   as_unmap(&p.as, shm.base, shm.bytes);
-  const AccessResult got =
-      world.sys.machine.access(w.cpu, shm.base, AccessKind::kRead, Privilege::kUser);
-  if (world.still_reaches(w.cpu, shm.base, AccessKind::kRead, Privilege::kUser, got)) {
-    report_violation(absl::StrFormat(
-        "invariant 29: cpu %d still reads frame %d at va 0x%x of process %d after hat_unshare",
-        w.cpu, got.pfn, shm.base, p.id));
-  }
+  world.expect_unreachable(w.cpu, shm.base, Privilege::kUser, "hat_unshare");
   return OpResult::kDone;
 }
 
@@ -113,13 +107,8 @@ OpResult op_window(World& world, Worker& w, const Draw& d) {
   world.peek_window(w.cpu, w.cpu);
   world.peek_window(w.cpu, d.r[3] % world.sys.machine.ncpus());
   world.unmap_window(w.cpu);
-  const uintptr_t va = world.window(w.cpu);
-  const AccessResult got =
-      world.sys.machine.access(w.cpu, va, AccessKind::kRead, Privilege::kKernel);
-  if (world.still_reaches(w.cpu, va, AccessKind::kRead, Privilege::kKernel, got)) {
-    report_violation(absl::StrFormat(
-        "invariant 29: cpu %d still reads its kernel window after hat_unload", w.cpu));
-  }
+  world.expect_unreachable(w.cpu, world.window(w.cpu), Privilege::kKernel,
+                           "hat_unload of its window");
   return OpResult::kDone;
 }
 

@@ -150,6 +150,8 @@ class World {
   // when all that was being taken away from that frame has been flushed.
   bool still_reaches(CpuId cpu, uintptr_t va, AccessKind kind, Privilege priv,
                      const AccessResult& first);
+  // Reports a CPU that reads va after the call that took it away has returned.
+  void expect_unreachable(CpuId cpu, uintptr_t va, Privilege priv, const char* call);
   // hat_unload of whole pages, bracketed for the oracle. a_lock held.
   void unload(Process& p, uintptr_t va, uint64_t pages);
   // Loads the page id at va for this kind of access, with prot (user) and load flags; bracketed.

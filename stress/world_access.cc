@@ -108,6 +108,13 @@ bool World::still_reaches(CpuId cpu, uintptr_t va, AccessKind kind, Privilege pr
   return second.ok && second.pfn == first.pfn;
 }
 
+void World::expect_unreachable(CpuId cpu, uintptr_t va, Privilege priv, const char* call) {
+  const AccessResult got = sys.machine.access(cpu, va, AccessKind::kRead, priv);
+  if (!still_reaches(cpu, va, AccessKind::kRead, priv, got)) return;
+  report_violation(absl::StrFormat("invariant 29: cpu %d still reads frame %d at va 0x%x after %s",
+                                   cpu, got.pfn, va, call));
+}
+
 // False after a fault.
 bool World::access_checked(Worker& w, Process& p, uintptr_t va, uint32_t word, AccessKind kind) {
   const Outcome first = access_once(w, p, va, word, kind);

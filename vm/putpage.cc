@@ -36,7 +36,8 @@ int put_one(Vm& vm, page_t* pp, uint32_t flags) {
 // moved to the tail, while it walks. All members need the vph mutex.
 class RingWalk {
  public:
-  explicit RingWalk(vnode_t* vp) : vp_(vp) {
+  // again: at the end, goes on once with the pages that came behind it meanwhile.
+  RingWalk(vnode_t* vp, bool again) : vp_(vp), again_(again) {
     page_vpadd(vp_, &here_, /*at_tail=*/false);
     page_vpadd(vp_, &end_, /*at_tail=*/true);
   }
@@ -49,15 +50,17 @@ class RingWalk {
   page_t* next() {
     for (;;) {
       page_t* pp = here_.p_vpnext();
-      if (pp == &end_) return nullptr;
-      if (!page_is_marker(pp)) return pp;
-      step();
+      if (pp == &end_) {
+        if (!again_) return nullptr;
+        again_ = false;
+        page_vpsub(vp_, &end_);
+        page_vpadd(vp_, &end_, /*at_tail=*/true);
+      } else if (!page_is_marker(pp)) {
+        return pp;
+      } else {
+        step();
+      }
     }
-  }
-  // Goes on with the pages that came behind the end meanwhile.
-  void extend() {
-    page_vpsub(vp_, &end_);
-    page_vpadd(vp_, &end_, /*at_tail=*/true);
   }
   // Moves past the page that next() gave.
   void step() {
@@ -68,6 +71,7 @@ class RingWalk {
 
  private:
   vnode_t* const vp_;
+  bool again_;
   page_t here_;
   page_t end_;
 };
@@ -178,21 +182,13 @@ int pvn_vplist_dirty(Vm& vm, vnode_t* vp, uint64_t off, uint32_t flags) {
   Mutex& vphm = page_vnode_mutex(vm, vp);
   vphm.enter();
   if (vn_has_cached_data(vp)) {
-    RingWalk walk(vp);
-    // A free page is clean, and so of interest only if it is to go.
-    const reclaim_t reclaim = (flags & B_INVAL) != 0 ? P_RECLAIM : P_NO_RECLAIM;
     // A write-back that finds a page modified again, by a write that came before this walk, moves
     // it behind the end, and its transfer may still be on the way. It does so once: until the next
     // write the page can be written to by nobody. So who waits for data goes there once, too.
-    bool again = may_wait(flags) && IS_VMODSORT(vp);
-    for (;;) {
-      page_t* const pp = walk.next();
-      if (pp == nullptr) {
-        if (!again) break;
-        again = false;
-        walk.extend();
-        continue;
-      }
+    RingWalk walk(vp, /*again=*/may_wait(flags) && IS_VMODSORT(vp));
+    // A free page is clean, and so of interest only if it is to go.
+    const reclaim_t reclaim = (flags & B_INVAL) != 0 ? P_RECLAIM : P_NO_RECLAIM;
+    while (page_t* pp = walk.next()) {
       if (!pvn_wanted(vm, vp, pp, off, flags)) {
         walk.step();
         continue;

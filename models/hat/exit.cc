@@ -1,6 +1,5 @@
 // The end of an address space, while threads outside of it are at its mappings and tables.
 #include "hat/hment_reserve.h"
-#include "hat/htable_alloc.h"
 #include "hat/htable_steal.h"
 #include "models/hat/hat_model.h"
 #include "models/hat/scenarios.h"
@@ -72,8 +71,7 @@ class StealAgainstExit : public HatModel {
       exit_space(hat_);
       return;
     }
-    htable_t* const ht = htable_steal(sys, 1);
-    if (ht != nullptr) htable_free(sys, ht);
+    rob();
   }
 
  private:
@@ -117,8 +115,7 @@ class ShareAgainstSteal : public HatModel {
       load(hat_, pagesize(), page_, kReadWrite, HAT_LOAD_SHARE);
       return;
     }
-    htable_t* const ht = htable_steal(sys, 1);
-    if (ht != nullptr) htable_free(sys, ht);
+    rob();
   }
   void check() override {
     HAT_ASSERT(has_flag(hat_, HAT_SHARED), "HAT_SHARED was lost");
@@ -148,9 +145,7 @@ class ShareAndExitAgainstSteal : public HatModel {
       stolen_ = htable_steal(sys, 1);
     }
   }
-  void check() override {
-    if (stolen_() != nullptr) htable_free(sys, stolen_());
-  }
+  void check() override { free_stolen(stolen_()); }
 
  private:
   Guarded<htable_t*> stolen_;
@@ -191,11 +186,7 @@ class StealAlongAnExit : public HatModel {
   }
   void check() override {
     // Here and not above: the exit frees pages too, and whose come first is not the question.
-    while (stolen_() != nullptr) {
-      htable_t* const ht = stolen_();
-      stolen_ = ht->ht_next();
-      htable_free(sys, ht);
-    }
+    free_stolen(stolen_());
     HAT_ASSERT(records(page_) == (is_mapped(hats_[1], 0) ? 1u : 0u));
   }
 

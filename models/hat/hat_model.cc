@@ -3,6 +3,8 @@
 #include <string>
 
 #include "hat/hment_reserve.h"
+#include "hat/htable_alloc.h"
+#include "hat/htable_steal.h"
 #include "hat/kmem.h"
 #include "hat/shootdown.h"
 #include "vm/page_cache.h"
@@ -163,6 +165,12 @@ void HatModel::load(hat_t* hat, uintptr_t va, page_t* pp, uint32_t attr, uint32_
   hat_memload(sys, hat, va, pp, attr, flags);
 }
 
+void HatModel::load_large(hat_t* hat, uintptr_t va, page_t* first, uint32_t flags) {
+  std::array<page_t*, 2> pages = {first, first + 1};
+  ReaderGuard guard(hat->hat_as()->a_lock);
+  hat_memload_array(sys, hat, va, pages.size() * pagesize(), pages.data(), kReadWrite, flags);
+}
+
 void HatModel::unload(hat_t* hat, uintptr_t va, uint64_t pages, uint32_t flags) {
   ReaderGuard guard(hat->hat_as()->a_lock);
   hat_unload(sys, hat, va, pages * pagesize(), flags);
@@ -177,6 +185,16 @@ void HatModel::unshare(hat_t* sharer) {
   ReaderGuard guard(sharer->hat_as()->a_lock);
   hat_unshare(sys, sharer, 0, 2 * pagesize(), 0);
 }
+
+void HatModel::free_stolen(htable_t* list) {
+  while (list != nullptr) {
+    htable_t* const ht = list;
+    list = ht->ht_next();
+    htable_free(sys, ht);
+  }
+}
+
+void HatModel::rob() { free_stolen(htable_steal(sys, 1)); }
 
 void HatModel::exit_space(hat_t* hat) {
   as_t* const as = hat->hat_as();

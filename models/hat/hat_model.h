@@ -101,11 +101,17 @@ class HatModel : public ScenarioDefaults {
   // --- bodies. The calls of hat.h, under a_lock as reader where that is asked.
   void load(hat_t* hat, uintptr_t va, page_t* pp, uint32_t attr = kReadWrite,
             uint32_t flags = HAT_LOAD);
+  // The same for the large page of which `first` is the first page.
+  void load_large(hat_t* hat, uintptr_t va, page_t* first, uint32_t flags = HAT_LOAD);
   void unload(hat_t* hat, uintptr_t va, uint64_t pages = 1, uint32_t flags = HAT_UNLOAD);
   // The first two pages of source's address space, which are the range of one table.
   void share(hat_t* sharer, hat_t* source);
   void unshare(hat_t* sharer);
   void exit_space(hat_t* hat);
+  // Gives stolen tables, linked by ht_next, back to the system; nullptr: none.
+  void free_stolen(htable_t* list);
+  // Steals a table, if one can be had, and gives it back.
+  void rob();
   // The mapping half of a load, into a table that is held: no search, no a_lock.
   void map(htable_t* ht, uint32_t entry, page_t* pp, uint32_t attr = kReadWrite,
            uint32_t flags = HAT_LOAD);

@@ -1,6 +1,5 @@
 // Where hments come from when kmem has none: the reserve, and the mappings of other pages.
 #include "hat/hment_reserve.h"
-#include "hat/htable_alloc.h"
 #include "hat/htable_steal.h"
 #include "hat/kmem.h"
 #include "models/hat/hat_model.h"
@@ -102,9 +101,7 @@ class StealAgainstTableThief : public Victims {
       stolen_ = htable_steal(sys, 1);
     }
   }
-  void check() override {
-    if (stolen_() != nullptr) htable_free(sys, stolen_());
-  }
+  void check() override { free_stolen(stolen_()); }
 
  private:
   Guarded<htable_t*> stolen_;

@@ -421,11 +421,7 @@ class PagesyncOfALargePage : public HatModel {
   static constexpr const char* kClaim = "a write to any part of a large page is known of each";
 
   PagesyncOfALargePage() : HatModel(two_levels()) {
-    std::array<page_t*, 2> pages = {large_, large_ + 1};
-    {
-      ReaderGuard guard(hat_->hat_as()->a_lock);
-      hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
-    }
+    load_large(hat_, 0, large_);
     put_on(1, hat_);
     (large_ + 1)->p_nrm.store(0, std::memory_order_relaxed);
   }

@@ -161,11 +161,7 @@ class HalfOfAnUpperTable : public HatModel {
 
   HalfOfAnUpperTable() : HatModel(upper_tables()) {
     for (int i = 0; i < 2; ++i) {
-      page_t* const large = new_large_page();
-      std::array<page_t*, 2> pages = {large, large + 1};
-      ReaderGuard guard(source_->hat_as()->a_lock);
-      hat_memload_array(sys, source_, i * half(), half(), pages.data(), kReadWrite,
-                        HAT_LOAD_SHARE | HAT_LOAD_LOCK);
+      load_large(source_, i * half(), new_large_page(), HAT_LOAD_SHARE | HAT_LOAD_LOCK);
     }
     put_on(1, sharer_);
   }

@@ -19,11 +19,6 @@ class Ranges : public HatModel {
   // One large page, or one table of small ones.
   uint64_t large() const { return sys.mmu().level_size(1); }
 
-  void load_large(hat_t* hat, uintptr_t va, page_t* pp, uint32_t flags) {
-    std::array<page_t*, 2> pages = {pp, pp + 1};
-    ReaderGuard guard(hat->hat_as()->a_lock);
-    hat_memload_array(sys, hat, va, large(), pages.data(), kReadWrite, flags);
-  }
   void share(uintptr_t addr, uintptr_t src_addr, uint64_t len) {
     ReaderGuard guard(sharer->hat_as()->a_lock);
     hat_share(sys, sharer, addr, source, src_addr, len, 1);

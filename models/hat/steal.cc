@@ -14,12 +14,6 @@ class Robbed : public HatModel {
     load(hat, 0, page);
   }
 
-  // Steals a table, if one can be had, and gives it back to the system.
-  void rob() {
-    htable_t* const ht = htable_steal(sys, 1);
-    if (ht != nullptr) htable_free(sys, ht);
-  }
-
   page_t* const page = new_page();
   page_t* const next_door = new_page();
   hat_t* const hat = new_hat();

@@ -154,11 +154,7 @@ class LargeUnloadAgainstTable : public HatModel {
   static constexpr const char* kName = "unload/large_unload_against_a_page_table_in_its_place";
   static constexpr const char* kClaim = "a pointer entry is not taken for a mapping";
 
-  LargeUnloadAgainstTable() : HatModel(two_levels()) {
-    std::array<page_t*, 2> pages = {large_, large_ + 1};
-    ReaderGuard guard(hat_->hat_as()->a_lock);
-    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
-  }
+  LargeUnloadAgainstTable() : HatModel(two_levels()) { load_large(hat_, 0, large_); }
   void thread(int index) {
     if (index == 0) {
       unload(hat_, 0, 2);
@@ -187,10 +183,8 @@ class CountDuringDemotion : public HatModel {
   static constexpr const char* kClaim = "a page that is mapped all the time never counts 0";
 
   CountDuringDemotion() : HatModel(two_levels()) {
-    std::array<page_t*, 2> pages = {large_, large_ + 1};
     load(small_, 0, large_ + 1);
-    ReaderGuard guard(hat_->hat_as()->a_lock);
-    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
+    load_large(hat_, 0, large_);
   }
   void thread(int index) {
     if (index == 0) {
@@ -222,9 +216,7 @@ class DemotionByThePageLayer : public HatModel {
   static constexpr const char* kClaim = "it is refused, or no mapping of the large page is left";
 
   DemotionByThePageLayer() : HatModel(two_levels()) {
-    std::array<page_t*, 2> pages = {large_, large_ + 1};
-    ReaderGuard guard(hat_->hat_as()->a_lock);
-    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD);
+    load_large(hat_, 0, large_);
     page_unlock(sys.vm, large_ + 1);
   }
   void thread(int index) {
@@ -257,11 +249,7 @@ class LockedLoadMeetsTable : public HatModel {
   LockedLoadMeetsTable() : HatModel(with_own_locks(two_levels())) {
     load(hat_, pagesize(), large_ + 1);
   }
-  void thread(int) {
-    std::array<page_t*, 2> pages = {large_, large_ + 1};
-    ReaderGuard guard(hat_->hat_as()->a_lock);
-    hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD_LOCK);
-  }
+  void thread(int) { load_large(hat_, 0, large_, HAT_LOAD_LOCK); }
   void check() override {
     HAT_ASSERT(lock_count(find(hat_, 0)) == 4);
     {
@@ -286,9 +274,7 @@ class LockedLoadAgainstLookup : public HatModel {
   LockedLoadAgainstLookup() : HatModel(two_levels()) { load(hat_, pagesize(), large_ + 1); }
   void thread(int index) {
     if (index == 0) {
-      std::array<page_t*, 2> pages = {large_, large_ + 1};
-      ReaderGuard guard(hat_->hat_as()->a_lock);
-      hat_memload_array(sys, hat_, 0, 2 * pagesize(), pages.data(), kReadWrite, HAT_LOAD_LOCK);
+      load_large(hat_, 0, large_, HAT_LOAD_LOCK);
     } else {
       const pfn_t found = hat_getpfnum(sys, hat_, 0);
       HAT_ASSERT(found == large_->p_pagenum || found == PFN_INVALID);
