@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace explorer {
 
@@ -39,6 +40,11 @@ class Census {
     uint64_t sum = 0;
     for (const Row& row : page_->rows) sum += row.executions;
     return sum;
+  }
+  // How many had any.
+  int processes() const {
+    return static_cast<int>(std::count_if(std::begin(page_->rows), std::end(page_->rows),
+                                          [](const Row& row) { return row.executions > 0; }));
   }
   // The most that one process did.
   uint64_t busiest() const {

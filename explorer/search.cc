@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "explorer/checkpoint.h"
-#include "explorer/dpor.h"
+#include "explorer/division.h"
 #include "explorer/lock_order.h"
 #include "explorer/part_search.h"
 #include "explorer/recorder.h"
@@ -25,14 +25,8 @@ constexpr std::chrono::milliseconds kBetweenTellings{100};
 constexpr uint64_t kRandomExecutions = 10'000;
 // Parts differ in size: several for each process, and more for each shard, which cannot take over
 // another's.
-constexpr size_t kPartsPerJob = 8;
+constexpr size_t kPartsPerJob = 12;
 constexpr size_t kPartsPerShard = 16;
-
-// How to divide is tried out: so many objects, so many executions of each part.
-constexpr size_t kTriedObjects = 8;
-constexpr uint64_t kTriedExecutions = 40;
-constexpr uint64_t kTriedSteps = 2'000'000;  // in all: about a second
-constexpr double kLittleWasted = 0.1;
 
 const char* name_of(Method method) {
   constexpr const char* kNames[] = {"dpor", "full", "bound", "pct", "random", "replay"};
@@ -135,106 +129,66 @@ class Search {
     const size_t wanted = shards > 1          ? shards * kPartsPerShard
                           : options_.jobs > 1 ? static_cast<size_t>(options_.jobs) * kPartsPerJob
                                               : 1;
-    std::vector<Task> tasks(random() ? wanted : 1);
-    int steps = 1;
-    if (wanted > 1 || options_.method == Method::kPct) {
-      const Turns turns = probe(&steps);
-      if (!random()) {
-        tasks.clear();
-        for (Part& part : best_parts(turns, wanted)) {
-          tasks.push_back(Task{std::move(part), {}, 1});
-        }
+    engine_.set_recorder(nullptr);
+    if (random()) {
+      slices(wanted);
+    } else if (wanted > 1) {
+      parts(wanted);
+    } else {
+      state_.items.resize(1);
+    }
+    engine_.set_recorder(options_.recorder);
+    state_.of_all = state_.items.size();
+    std::vector<SearchState::Item> mine;
+    for (size_t i = static_cast<size_t>(options_.shard); i < state_.items.size(); i += shards) {
+      SearchState::Item& item = state_.items[i];
+      if (item.done) {
+        const PartSearch::Summary summary = PartSearch::summary(item.saved);
+        add_result(state_.done, summary.result);
+        state_.bound_met = state_.bound_met || summary.bound_met;
+        item.saved.clear();
       }
+      mine.push_back(std::move(item));
     }
-    state_.of_all = tasks.size();
-    for (size_t i = 0; i < tasks.size(); ++i) {
-      if (i % shards != static_cast<size_t>(options_.shard)) continue;
-      if (random()) tasks[i].slice = Slice{i, tasks.size(), ~uint64_t{0}};
-      tasks[i].steps = steps;
-      state_.items.push_back(SearchState::Item{std::move(tasks[i]), false, "", 0});
-    }
+    state_.items = std::move(mine);
   }
 
-  // One execution, the same in every process, to see what there is to divide.
-  Turns probe(int* steps) {
-    Turns turns;
-    for (;;) {
-      Exhaustive first(engine_.options().max_steps, 0);
-      engine_.set_recorder(nullptr);
-      engine_.run(first, {}, 0);
-      engine_.set_recorder(options_.recorder);
+  void slices(size_t count) {
+    int steps = 1;
+    while (options_.method == Method::kPct) {
+      steps = Division(engine_, options_).probe();
       if (!engine_.wants_restart()) break;
       engine_.watch_states();
     }
-    for (int i = 0; i < engine_.steps(); ++i) {
-      const Event& event = engine_.event(i);
-      if (takes_turn(event.label, event.outcome)) ++turns[event.label.object][event.label.thread];
+    for (size_t i = 0; i < count; ++i) {
+      Task task{{}, Slice{i, count, ~uint64_t{0}}, steps};
+      state_.items.push_back(SearchState::Item{std::move(task), false, "", 0});
     }
-    *steps = engine_.steps();
-    return turns;
   }
 
-  // Parts in which few executions are cut short. Turns that are taken late, or with locks held that
-  // others need to come to theirs, make parts that mostly lead nowhere: a few parts that do not are
-  // better. Every process comes to the same.
-  std::vector<Part> best_parts(const Turns& turns, size_t wanted) {
-    const auto divided_by = [&](const Turns& objects) {
-      return parts_of(objects, engine_.threads(), wanted);
-    };
-    tried_ = 0;
-    std::vector<Part> best = divided_by(turns);
-    if (options_.method != Method::kDpor || best.size() <= 1) return best;
-    double least = wasted(best);
-    if (least <= kLittleWasted) return best;
-    std::vector<uint32_t> objects = fought_over(turns);
-    if (objects.size() > kTriedObjects) objects.resize(kTriedObjects);
-    std::vector<std::pair<double, uint32_t>> alone;
-    for (const uint32_t object : objects) {
-      if (tried_ >= kTriedSteps) break;
-      alone.emplace_back(wasted(divided_by({{object, turns.at(object)}})), object);
+  void parts(size_t wanted) {
+    const LockOrder before = engine_.lock_order();
+    std::vector<Division::Piece> pieces;
+    for (;;) {
+      pieces = Division(engine_, options_).divide(wanted);
+      if (!engine_.wants_restart()) break;
+      engine_.watch_states();
     }
-    std::stable_sort(alone.begin(), alone.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    Turns chosen;
-    for (const auto& [share, object] : alone) {
-      Turns more = chosen;
-      more[object] = turns.at(object);
-      std::vector<Part> parts = divided_by(more);
-      const double together = chosen.empty() ? share : wasted(parts);
-      // The first one if it is any better, others as long as they cost little.
-      if (chosen.empty() ? together >= least : together > kLittleWasted) break;
-      least = together;
-      best = std::move(parts);
-      chosen = std::move(more);
-      if (best.size() >= wanted || chosen.size() == kMaxLimits) break;
-    }
-    return best;
-  }
-
-  // The share of executions that are cut short, of the first ones of each part.
-  double wasted(const std::vector<Part>& parts) {
-    Options trial = options_;
-    trial.observer = nullptr;
-    trial.judge_lock_order = nullptr;
-    trial.keep_going = true;
-    uint64_t all = 0;
-    uint64_t cut_short = 0;
-    engine_.set_recorder(nullptr);
-    for (const Part& part : parts) {
-      const Task task{part, {}, 1};
-      PartSearch search(engine_, trial, task);
-      uint64_t runs = 0;
-      search.run([&] { return ++runs < kTriedExecutions && tried_ < kTriedSteps; });
-      tried_ += search.result().events;
-      if (search.status() == PartSearch::Status::kRestart) {
-        engine_.watch_states();
-        return wasted(parts);
+    // What the trials found or would have told is found and told again, by the search.
+    bool keep = !options_.observer || options_.jobs > 1;
+    if (options_.judge_lock_order &&
+        !options_.judge_lock_order(engine_.lock_order(), false).empty())
+      keep = false;
+    if (!keep) engine_.lock_order() = before;
+    for (Division::Piece& piece : pieces) {
+      SearchState::Item item{Task{std::move(piece.part), {}, 1}, false, "", 0};
+      if (keep && !piece.state.empty()) {
+        item.done = piece.finished;
+        item.saved = std::move(piece.state);
+        item.progress = piece.progress;
       }
-      all += search.result().executions + search.result().cut_short;
-      cut_short += search.result().cut_short;
+      state_.items.push_back(std::move(item));
     }
-    engine_.set_recorder(options_.recorder);
-    return all == 0 ? 0 : static_cast<double>(cut_short) / static_cast<double>(all);
   }
 
   // ---- searching
@@ -436,7 +390,6 @@ class Search {
   SearchState state_;
   std::string bounded_by_;
   uint64_t limit_ = 0;  // of a random search
-  uint64_t tried_ = 0;  // steps that were spent on how to divide
   const Clock_::time_point start_ = Clock_::now();
   Clock_::time_point last_save_ = start_;
   Clock_::time_point last_told_ = start_;

@@ -30,6 +30,7 @@ void send(int pipe, const std::string& text) {
 }  // namespace
 
 struct Workers::Slot {
+  std::atomic<size_t> item{0};  // the part at hand, to which the counts belong
   std::atomic<uint64_t> executions{0};
   std::atomic<uint64_t> cut_short{0};
   std::atomic<uint64_t> events{0};
@@ -39,6 +40,7 @@ struct Workers::Slot {
 struct Workers::Shared {
   std::atomic<bool> stop{false};
   std::atomic<uint32_t> checkpoints{0};  // asked for
+  std::atomic<size_t> next{0};           // the first part that nobody has taken
   Slot slots[kMaxWorkers];
 };
 
@@ -64,17 +66,9 @@ void Workers::kill_all() {
 }
 
 bool Workers::start(Worker& worker, size_t index) {
-  while (next_ < state_.items.size() && state_.items[next_].done) ++next_;
-  if (next_ == state_.items.size()) return false;
   int ends[2];
   if (::pipe(ends) != 0) return false;
-  Slot& slot = shared_->slots[index];
-  const SearchState::Item& item = state_.items[next_];
-  const Result before = item.saved.empty() ? Result{} : PartSearch::summary(item.saved).result;
-  slot.executions = before.executions;
-  slot.cut_short = before.cut_short;
-  slot.events = before.events;
-  slot.progress = item.progress;
+  shared_->slots[index].item = state_.items.size();
   const pid_t parent = ::getpid();
   const pid_t process = ::fork();
   if (process == 0) {
@@ -84,59 +78,81 @@ bool Workers::start(Worker& worker, size_t index) {
     for (const Worker& other : workers_) {
       if (other.pipe >= 0) ::close(other.pipe);
     }
-    work(index, next_, ends[1]);
+    work(index, ends[1]);
   }
   ::close(ends[1]);
   if (process < 0) {
     ::close(ends[0]);
     return false;
   }
-  worker = Worker{};
   worker.process = process;
   worker.pipe = ends[0];
-  worker.item = next_++;
   return true;
 }
 
 // The life of a worker.
-void Workers::work(size_t index, size_t item_index, int pipe) {
+void Workers::work(size_t index, int pipe) {
   watch_for_hangs();
-  Slot& slot = shared_->slots[index];
+  edges_told_ = engine_.lock_order().edges().size();
+  while (!shared_->stop) {
+    const size_t item = shared_->next++;
+    if (item >= state_.items.size()) break;
+    if (state_.items[item].done) continue;
+    if (work_on(index, item, pipe) != PartSearch::Status::kFinished) break;
+  }
+  send(pipe, "");
+  ::_exit(0);
+}
+
+PartSearch::Status Workers::work_on(size_t index, size_t item_index, int pipe) {
   Options options = options_;
   options.observer = nullptr;
   const SearchState::Item& item = state_.items[item_index];
   PartSearch search(engine_, options, item.task);
-  if (!item.saved.empty()) search.load(item.saved);
-  const auto tell = [&](bool last) {
-    Writer text;
-    text.put(last);
-    text.put(search.progress());
-    save_edges(text, engine_.lock_order().edges());
-    text.put(search.save());
-    send(pipe, text.text());
-  };
-  uint32_t checkpoints = shared_->checkpoints;
-  search.run([&] {
-    if (!search.look_due()) return true;
+  if (!item.saved.empty() && !search.load(item.saved)) std::abort();
+  Slot& slot = shared_->slots[index];
+  // The estimate takes longer than the counts.
+  constexpr uint64_t kBetweenEstimates = 64;
+  uint64_t looks = 0;
+  const auto count = [&] {
     slot.executions = search.result().executions;
     slot.cut_short = search.result().cut_short;
     slot.events = search.result().events;
-    slot.progress = search.progress();
-    if (checkpoints != shared_->checkpoints) {
-      checkpoints = shared_->checkpoints;
-      tell(false);
+    if (looks++ % kBetweenEstimates == 0) slot.progress = search.progress();
+  };
+  const auto tell = [&] {
+    const std::vector<LockOrder::Edge>& edges = engine_.lock_order().edges();
+    Writer text;
+    text.put(static_cast<uint64_t>(item_index));
+    text.put(search.progress());
+    save_edges(text, {edges.begin() + static_cast<std::ptrdiff_t>(edges_told_), edges.end()});
+    edges_told_ = edges.size();
+    text.put(search.save());
+    send(pipe, text.text());
+  };
+  count();
+  slot.item = item_index;
+  search.run([&] {
+    if (!search.look_due()) return true;
+    count();
+    if (checkpoints_seen_ != shared_->checkpoints) {
+      checkpoints_seen_ = shared_->checkpoints;
+      tell();
     }
     return !shared_->stop;
   });
-  tell(true);
-  ::_exit(0);
+  tell();
+  return search.status();
 }
 
-// What a worker has to say about its part.
+// What a worker has to say about its part; nothing at its own end.
 void Workers::message(Worker& worker, const std::string& text) {
+  if (text.empty()) {
+    worker.has_ended = true;
+    return;
+  }
   Reader from(text);
-  SearchState::Item& item = state_.items[worker.item];
-  worker.ended = from.get<bool>();
+  SearchState::Item& item = state_.items[from.get<uint64_t>()];
   item.progress = from.get<double>();
   engine_.lock_order().add(load_edges(from));
   std::string saved = from.text();
@@ -161,11 +177,12 @@ void Workers::message(Worker& worker, const std::string& text) {
   add_result(state_.done, summary.result);
 }
 
-void Workers::bury(Worker& worker) {
+void Workers::bury(size_t index) {
+  Worker& worker = workers_[index];
   int status = 0;
   ::waitpid(worker.process, &status, 0);
   ::close(worker.pipe);
-  if (!worker.ended) {
+  if (!worker.has_ended) {
     Result dead;
     dead.findings = 1;
     dead.finding.kind = WIFEXITED(status) ? Kind::kCrash : Kind::kInternalError;
@@ -174,7 +191,8 @@ void Workers::bury(Worker& worker) {
             ? "the scenario ended its process with exit code " + std::to_string(WEXITSTATUS(status))
             : "a process of the search was ended by signal " + std::to_string(WTERMSIG(status));
     add_result(state_.done, dead);
-    state_.items[worker.item].done = true;
+    const size_t item = shared_->slots[index].item;
+    if (item < state_.items.size()) state_.items[item].done = true;
     outcome_ = Outcome::kViolated;
   }
   worker = Worker{};
@@ -185,7 +203,7 @@ void Workers::hear(Worker& worker) {
   const ssize_t got = ::read(worker.pipe, buffer, sizeof(buffer));
   if (got < 0) return;
   if (got == 0) {
-    bury(worker);
+    bury(static_cast<size_t>(&worker - workers_.data()));
     return;
   }
   worker.received.append(buffer, static_cast<size_t>(got));
@@ -217,17 +235,20 @@ bool Workers::listen() {
 
 Result Workers::total() const {
   Result total = state_.done;
-  std::vector<bool> running(state_.items.size());
+  std::vector<bool> counted(state_.items.size());
   for (size_t i = 0; i < workers_.size(); ++i) {
-    if (workers_[i].process == 0 || workers_[i].ended) continue;
-    running[workers_[i].item] = true;
-    total.executions += shared_->slots[i].executions;
-    total.cut_short += shared_->slots[i].cut_short;
-    total.events += shared_->slots[i].events;
+    const Slot& slot = shared_->slots[i];
+    const size_t item = slot.item;
+    // One that is done is counted, although its worker may not have taken the next one yet.
+    if (workers_[i].process == 0 || item >= counted.size() || state_.items[item].done) continue;
+    counted[item] = true;
+    total.executions += slot.executions;
+    total.cut_short += slot.cut_short;
+    total.events += slot.events;
   }
   for (size_t i = 0; i < state_.items.size(); ++i) {
     const SearchState::Item& item = state_.items[i];
-    if (running[i] || item.done || item.saved.empty()) continue;
+    if (counted[i] || item.done || item.saved.empty()) continue;
     add_result(total, PartSearch::summary(item.saved).result);
   }
   return total;
@@ -235,8 +256,10 @@ Result Workers::total() const {
 
 double Workers::progress() const {
   for (size_t i = 0; i < workers_.size(); ++i) {
-    if (workers_[i].process == 0 || workers_[i].ended) continue;
-    state_.items[workers_[i].item].progress = shared_->slots[i].progress;
+    const Slot& slot = shared_->slots[i];
+    const size_t item = slot.item;
+    if (workers_[i].process == 0 || item >= state_.items.size()) continue;
+    state_.items[item].progress = slot.progress;
   }
   return state_.progress();
 }
@@ -244,19 +267,19 @@ double Workers::progress() const {
 Workers::Outcome Workers::run(const MayGoOn& may_go_on, const std::function<void()>& save) {
   auto last_save = Clock_::now();
   bool saving = false;
-  for (;;) {
+  const auto open =
+      static_cast<size_t>(std::count_if(state_.items.begin(), state_.items.end(),
+                                        [](const SearchState::Item& item) { return !item.done; }));
+  for (size_t i = 0; i < std::min(workers_.size(), open) && start(workers_[i], i);) ++i;
+  while (listen()) {
     if (outcome_ == Outcome::kRestart) {
       kill_all();
       return outcome_;
     }
-    if (outcome_ != Outcome::kDone) shared_->stop = true;
-    for (size_t i = 0; i < workers_.size() && !shared_->stop; ++i) {
-      if (workers_[i].process == 0 && !start(workers_[i], i)) break;
-    }
-    if (!listen()) break;
     if (outcome_ == Outcome::kDone && !may_go_on(total(), progress())) {
       outcome_ = Outcome::kStopped;
     }
+    if (outcome_ != Outcome::kDone) shared_->stop = true;
     if (!saving && Clock_::now() - last_save >= options_.checkpoint_every) {
       saving = true;
       for (Worker& worker : workers_) worker.awaited = worker.process != 0;

@@ -1,8 +1,9 @@
-// Workers: the open parts of a search, each in a process of its own, so many at a time.
+// Workers: processes that do the open parts of a search, each one part after the other.
 //
-// A worker is a fork of this process with everything the set-up built. It tells its counts through
-// shared memory and its state through a pipe: when a checkpoint is due and at its end. A worker
-// that ends without a word is a finding. Workers end when this process does.
+// A worker is a fork of this process with everything the set-up built. It takes the next part from
+// shared memory, tells its counts there, and its state through a pipe: when a checkpoint is due and
+// at the end of each part. A worker that ends without a word is a finding. Workers end when this
+// process does.
 //
 // Thread safety: one real thread; no other child processes are waited for.
 #ifndef HATCHECK_EXPLORER_WORKERS_H_
@@ -38,20 +39,20 @@ class Workers {
   struct Slot;    // in shared memory
   struct Shared;  // all of it
   struct Worker {
-    pid_t process = 0;  // 0: idle
+    pid_t process = 0;  // 0: not started, or ended
     int pipe = -1;
-    size_t item = 0;
-    bool awaited = false;  // its state, for a checkpoint
-    bool ended = false;    // it has told its last state
+    bool awaited = false;    // its state, for a checkpoint
+    bool has_ended = false;  // and said so
     std::string received;
   };
 
   bool start(Worker& worker, size_t index);
-  [[noreturn]] void work(size_t slot, size_t item, int pipe);
+  [[noreturn]] void work(size_t index, int pipe);
+  PartSearch::Status work_on(size_t index, size_t item, int pipe);
   bool listen();
   void hear(Worker& worker);
   void message(Worker& worker, const std::string& text);
-  void bury(Worker& worker);
+  void bury(size_t index);
   void kill_all();
   Result total() const;
   double progress() const;
@@ -62,7 +63,8 @@ class Workers {
   boost::interprocess::mapped_region memory_;
   std::vector<Worker> workers_;
   Shared* shared_ = nullptr;
-  size_t next_ = 0;
+  uint32_t checkpoints_seen_ = 0;  // of a worker
+  size_t edges_told_ = 0;          // likewise
   Outcome outcome_ = Outcome::kDone;
 };
 
