@@ -136,7 +136,8 @@ def hc_test(
         srcs = [],
         deps = [],
         plain_deps = [],
-        backends = ["threads"],
+        backends = ["observed"],
+        long_on = [],
         copts = [],
         tags = [],
         gtest = True,
@@ -145,6 +146,7 @@ def hc_test(
 
     With one backend the test is `name`; with several they are `name_<backend>`, and `name` is a
     test suite of all of them. GoogleTest is linked with a main() that a main() in `srcs` replaces.
+    The default is real threads with the order of locks watched: what hatstress runs on.
 
     Args:
       name: the test or the suite.
@@ -152,6 +154,7 @@ def hc_test(
       deps: hc_library targets, without the backend suffix.
       plain_deps: everything else, taken as written.
       backends: a list of backend names.
+      long_on: those of them whose test is tagged `long`: not part of ./test.
       copts: compile options, in addition to the backend's own.
       tags: tags of every test; `backend_<backend>` is added.
       gtest: False for a test that does not use GoogleTest.
@@ -171,7 +174,8 @@ def hc_test(
             copts = row.copts + copts,
             precompiled = "test" if gtest and row.gtest else row.precompiled,
             linkstatic = True,
-            tags = tags + ["backend_" + backend] + BACKENDS[backend].tags,
+            tags = tags + ["backend_" + backend] + row.tags +
+                   (["long"] if backend in long_on else []),
             **kwargs
         )
     if several:

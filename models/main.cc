@@ -41,8 +41,14 @@ bool interrupted() {
   return kCatchInterrupt && ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGINT) == 1;
 }
 
-// With --test, of a scenario that must end clean and says neither how many nor that all are wanted.
+// With --test, of a scenario that asks for no number itself.
 constexpr uint64_t kTestExecutions = 4'000;
+
+// A scenario that must end clean, and says neither how many executions nor that all are wanted.
+bool asks_for_no_number(const AnyScenario& scenario) {
+  return scenario.bounds.executions == 0 && !scenario.bounds.must_exhaust &&
+         scenario.expected.kind == Kind::kNone;
+}
 
 struct Result {
   AnyScenario scenario;
@@ -169,9 +175,9 @@ Result run(const RunnerOptions& options, const AnyScenario& scenario, const std:
   search.simplify = !options.test || scenario.expected.kind == Kind::kNone;
   search.page = !page_file(options).empty();
   search.again = absl::StrCat(program, " --scenario=", scenario.name, " --replay=");
-  if (options.test && search.executions == 0 && scenario.bounds.executions == 0 &&
-      !scenario.bounds.must_exhaust && scenario.expected.kind == Kind::kNone && kCatchInterrupt) {
-    search.executions = kTestExecutions;
+  if (options.test && kCatchInterrupt) {
+    const uint64_t at_most = search.executions > 0 ? search.executions : kTestExecutions;
+    search.executions = asks_for_no_number(scenario) ? at_most : 0;
   }
   const auto start = std::chrono::steady_clock::now();
   const double cpu = cpu_seconds();

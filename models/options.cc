@@ -31,7 +31,9 @@ ABSL_FLAG(std::string, search, "",
           "dpor, bound, pct, random, full; empty: the engine's usual one. See --list");
 ABSL_FLAG(int32_t, preemptions, -1,
           "--search=bound: preemptions per execution; -1: scenario's own");
-ABSL_FLAG(uint64_t, executions, 0, "at most so many; 0: what the scenario says");
+ABSL_FLAG(uint64_t, executions, 0,
+          "at most so many; 0: what the scenario says. With --test only for scenarios that ask for "
+          "no number");
 ABSL_FLAG(absl::Duration, time, absl::ZeroDuration(),
           "start no further execution of a scenario after this long, like 60s; 0: no limit");
 ABSL_FLAG(uint64_t, seed, 1, "of a random search");

@@ -1,6 +1,6 @@
 """Tests that run scenarios on model engines."""
 
-def hc_scenario_tests(subjects, engines, size = "medium", **kwargs):
+def hc_scenario_tests(subjects, engines, short = {}, size = "medium", **kwargs):
     """A test per subject and engine, `SUBJECT_ENGINE`, and one that no subject is forgotten.
 
     Each scenario must end as it promises; those whose bounds say must_exhaust must be exhausted.
@@ -8,13 +8,19 @@ def hc_scenario_tests(subjects, engines, size = "medium", **kwargs):
     Args:
       subjects: the parts of scenario names before the slash.
       engines: names of runners in this package.
+      short: by engine, how many executions are enough of a scenario that asks for no number; the
+        usual number is that of `SUBJECT_ENGINE_long`, tagged `long`.
       size: of each test.
       **kwargs: handed to sh_test.
     """
-    for engine in engines:
+    runs = [(engine, "", [], []) for engine in engines if engine not in short]
+    for engine, executions in short.items():
+        runs.append((engine, "", ["--executions=%d" % executions], []))
+        runs.append((engine, "_long", [], ["long"]))
+    for engine, suffix, flags, tags in runs:
         for subject in subjects:
             native.sh_test(
-                name = subject + "_" + engine,
+                name = subject + "_" + engine + suffix,
                 size = size,
                 srcs = ["run_scenarios.sh"],
                 args = [
@@ -22,9 +28,9 @@ def hc_scenario_tests(subjects, engines, size = "medium", **kwargs):
                     "--scenario=%s/" % subject,
                     "--test",
                     "--keep_going",
-                ],
+                ] + flags,
                 data = [":" + engine],
-                tags = ["backend_" + engine, "no_sanitizer"],
+                tags = ["backend_" + engine, "no_sanitizer"] + tags,
                 **kwargs
             )
     native.sh_test(

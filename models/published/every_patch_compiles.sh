@@ -3,6 +3,6 @@
 # patched file compiled. Here it checks that it was given one for each patch.
 set -euo pipefail
 patches=$(find -L . -path '*/models/published/*.patch' | wc -l)
-libraries=$(find -L . -path '*/models/published/*' -name 'lib*_observed.*' | wc -l)
+libraries=$(find -L . -path '*/models/published/*' -name 'lib*_explorer.*' | wc -l)
 echo "$patches patches, $libraries patched libraries"
 [[ "$patches" -gt 0 && "$patches" -eq "$libraries" ]]
