@@ -7,6 +7,7 @@
 #include <string>
 
 #include "explorer/random_search.h"
+#include "explorer/sync.h"
 #include "explorer/trace.h"
 
 namespace explorer {
@@ -23,7 +24,7 @@ struct Found {
   std::string violation;
 };
 
-void explore(RandomProgram& program, const Options& asked, Found& found) {
+void explore(Program& program, const Options& asked, Found& found) {
   Options options = asked;
   Found part;
   // A program that polls for what never comes has no end.
@@ -125,6 +126,41 @@ TEST(Division, ShardsOfTheFullSearchFindEveryInterleavingOnce) {
 
 TEST(Division, ShardsOfABoundedSearchFindTheSameExecutions) {
   compare_programs(Method::kBound, 2, 4);
+}
+
+// Takes the lock in each round or not, so that most executions have fewer turns at it than the
+// first one, by which the search is divided.
+class Rounds : public Program {
+ public:
+  const char* name() const override { return "rounds"; }
+  int threads() const override { return 2; }
+  void set_up() override { mutex_ = new Mutex; }
+  void thread(int) override {
+    for (int i = 0; i < 3; ++i) {
+      if (choose(2) == 1) continue;
+      mutex_->lock();
+      mutex_->unlock();
+    }
+  }
+  void finish() override { delete mutex_; }
+
+ private:
+  Mutex* mutex_ = nullptr;
+};
+
+TEST(Division, ExecutionsWithFewerTurnsAreInOnePart) {
+  Rounds program;
+  Options options;
+  Found whole;
+  explore(program, options, whole);
+  Found parts;
+  options.shards = 3;
+  for (options.shard = 0; options.shard < options.shards; ++options.shard) {
+    explore(program, options, parts);
+  }
+  EXPECT_EQ(parts.traces, whole.traces);
+  EXPECT_EQ(parts.executions, whole.executions);
+  EXPECT_EQ(parts.parts, 3u);
 }
 
 }  // namespace
