@@ -193,6 +193,21 @@ TEST_P(KilledTest, ASearchThatWasKilledEndsAsAnUninterruptedOne) {
 
 INSTANTIATE_TEST_SUITE_P(Jobs, KilledTest, testing::Values(1, 2));
 
+TEST(Share, IsAboutWhatIsDone) {
+  OneLock program(4, 2);  // 2,520 executions
+  Options options;
+  double before = 0;
+  for (options.executions = 100; options.executions < 2500; options.executions += 400) {
+    const Result result = search(program, options);
+    EXPECT_GT(result.share, before);
+    EXPECT_GT(result.share * 2520, static_cast<double>(options.executions) / 4);
+    EXPECT_LT(result.share * 2520, static_cast<double>(options.executions) * 4);
+    before = result.share;
+  }
+  options.executions = 0;
+  EXPECT_EQ(search(program, options).share, 1);
+}
+
 // ---- files that do not fit
 
 class BadFileTest : public testing::Test {

@@ -47,6 +47,10 @@ class Search {
       const std::string error = search();
       result = conclude();
       result.usage = error;
+      if (options_.progress) {
+        options_.progress(
+            Progress{result.executions, result.cut_short, result.events, seconds(), result.share});
+      }
     }
     result.seconds += seconds();
     return result;
@@ -375,6 +379,7 @@ class Search {
       result.verdict = Verdict::kExhausted;
     }
     result.bounded_by = bounded_by_;
+    result.share = state_.progress();
     if (options_.shards > 1) {
       result.covered = "shard " + std::to_string(options_.shard + 1) + " of " +
                        std::to_string(options_.shards) + ": " +

@@ -60,7 +60,8 @@ struct Options {
   std::string checkpoint;
   std::chrono::milliseconds checkpoint_every{60'000};
   std::string resume;  // such a file: go on from there
-  // Called now and then between executions; the search ends when it returns false.
+  // Called now and then between executions, where the search ends when it returns false, and at the
+  // end.
   std::function<bool(const Progress&)> progress;
   // Called after each execution that belongs to this search, and after those that were left early.
   // Not with several jobs: those are other processes.
@@ -89,6 +90,7 @@ struct Result {
   uint64_t events = 0;
   int longest = 0;         // events in an execution
   double seconds = 0;      // of all runs, if a checkpoint was resumed
+  double share = 0;        // of the whole search that is done, 0 to 1: an estimate
   uint64_t peak_tree = 0;  // kDpor: nodes of wakeup trees at a time, at most
   std::string covered;     // what a shard is of the whole; empty if it is all
   std::string usage;       // why nothing was searched, or what became of the checkpoint

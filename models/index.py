@@ -30,7 +30,10 @@ def scenarios_of(text):
 
 
 def cell(result):
-    return "%s: %s, %s" % (result["search"], result["verdict"], format(result["executions"], ","))
+    text = "%s: %s, %s" % (result["search"], result["verdict"], format(result["executions"], ","))
+    whole = result.get("estimated", 0)
+    # The estimate is no better than its first two digits.
+    return text + " of about " + format(int(float("%.1e" % whole)), ",") if whole else text
 
 
 def table(scenarios, cells_of):

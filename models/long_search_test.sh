@@ -15,6 +15,9 @@ expect "several processes find the same" 0 "^$one: exhausted, 246 executions, " 
   --scenario=$one --jobs=2
 expect "a bounded search is kept" 3 "bounded \(by 100 executions\)" \
   --scenario=$one --executions=100 --checkpoint="$dir/kept"
+expect "a bounded search says how large the whole seems" 3 \
+  "the whole: about [1-9][0-9]{2} executions" \
+  --scenario=$one --executions=100
 expect "what is there is not written over" 2 "kept exists already: go on from it with --resume" \
   --scenario=$one --checkpoint="$dir/kept"
 expect "a checkpoint of another scenario is refused" 2 "its scenario is $one, here it is" \
@@ -36,21 +39,22 @@ expect "--resume and another --checkpoint are refused" 2 "expected no other --ch
   --resume="$dir/kept" --checkpoint="$dir/other"
 
 # The shards of Bazel's protocol: each says what it covers, together they have every execution.
+# As 4 does not divide 246, one of them 4 times is not the whole.
 sum=0
-for index in 0 1 2; do
-  output=$(TEST_TOTAL_SHARDS=3 TEST_SHARD_INDEX=$index TEST_SHARD_STATUS_FILE="$dir/status$index" \
+for index in 0 1 2 3; do
+  output=$(TEST_TOTAL_SHARDS=4 TEST_SHARD_INDEX=$index TEST_SHARD_STATUS_FILE="$dir/status$index" \
     "$runner" --scenario=$one)
   executions=$(sed -n 's/.*exhausted, \([0-9]*\) executions.*/\1/p' <<<"$output")
-  if ! grep -q "covered: shard $((index + 1)) of 3: [0-9]* of [0-9]* parts" <<<"$output" ||
+  if ! grep -q "covered: shard $((index + 1)) of 4: [0-9]* of [0-9]* parts" <<<"$output" ||
     [[ ! -f "$dir/status$index" || "${executions:-246}" == 246 ]]; then
-    fail "shard $index of 3: $output"
+    fail "shard $index of 4: $output"
   fi
   sum=$((sum + ${executions:-0}))
 done
 if [[ "$sum" != 246 ]]; then
   fail "the shards have $sum executions, not 246"
 fi
-export TEST_TOTAL_SHARDS=3 TEST_SHARD_INDEX=3
+export TEST_TOTAL_SHARDS=4 TEST_SHARD_INDEX=4
 expect "a shard that is none is refused" 2 "expected a number of shards" --scenario=$one
 unset TEST_TOTAL_SHARDS TEST_SHARD_INDEX
 

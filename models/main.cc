@@ -56,6 +56,7 @@ struct Result {
   Report report{};
   double seconds = 0;
   double cpu_seconds = 0;
+  uint64_t estimated = 0;  // executions of the whole search, if that went on
   ExitCode code = kExitClean;
 };
 
@@ -117,6 +118,7 @@ class Progress {
   }
 
   bool operator()(const SearchProgress& progress) {
+    told_ = progress;
     const auto now = std::chrono::steady_clock::now();
     if (terminal_ && now - last_ >= std::chrono::milliseconds(200)) {
       if (!shown_) first_ = progress;
@@ -126,6 +128,9 @@ class Progress {
     }
     return !interrupted();
   }
+
+  // About how many executions the whole search has; 0 if it is done, or if that is not known.
+  uint64_t estimated() const { return told_.share < 1 ? told_.estimated : 0; }
 
  private:
   // "name: 1,200 executions, 30 k/s, about 5% of 24,000, 8 min left". A resumed search has done a
@@ -156,6 +161,7 @@ class Progress {
   const bool terminal_;
   bool shown_ = false;
   SearchProgress first_;
+  SearchProgress told_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point last_ = start_;
 };
@@ -186,6 +192,7 @@ Result run(const RunnerOptions& options, const AnyScenario& scenario, const std:
     search.progress = [progress](const SearchProgress& p) { return (*progress)(p); };
     result.report = run_search(scenario, search);
     search.progress = nullptr;
+    result.estimated = progress->estimated();
   }
   result.cpu_seconds = cpu_seconds() - cpu;
   const auto time = std::chrono::steady_clock::now() - start;
@@ -213,6 +220,9 @@ void print(const Result& result, const RunnerOptions& options, const std::string
           ? absl::StrFormat(" (%.0f/s)", static_cast<double>(report.iterations) / result.seconds)
           : "");
   if (!report.covered.empty()) absl::PrintF("  covered: %s\n", report.covered);
+  if (report.verdict == Verdict::kBounded && result.estimated > 0) {
+    absl::PrintF("  the whole: about %d executions\n", result.estimated);
+  }
   const Expectation& expected = result.scenario.expected;
   const bool replay = result.search == Search::kReplay;
   if (report.verdict == Verdict::kViolated &&
@@ -242,6 +252,7 @@ nlohmann::json to_json(const Result& result) {
           {"search", std::string(name_of(result.search))},
           {"verdict", verdict_line(report)},
           {"executions", report.iterations},
+          {"estimated", report.verdict == Verdict::kBounded ? result.estimated : 0},
           {"cut_short", report.cut_short},
           {"events", report.events},
           {"longest", report.longest},
