@@ -130,7 +130,7 @@ Division::Pieces Division::well_divided(size_t wanted) {
   if (!pieces.all.empty() || engine_.wants_restart()) return pieces;
   pieces = by_chosen_objects(wanted, 1);
   if (engine_.wants_restart()) return {};
-  Pieces by_all = tried(turns_, wanted, pieces.waste);
+  Pieces by_all = tried(turns_, wanted, pieces.all.empty() ? 1 : pieces.waste);
   if (by_all.all.empty()) return pieces;
   chosen_ = turns_;
   return by_all;

@@ -128,6 +128,14 @@ TEST(Division, ShardsOfABoundedSearchFindTheSameExecutions) {
   compare_programs(Method::kBound, 2, 4);
 }
 
+TEST(Division, WhatCannotBeDividedIsOnePart) {
+  Sums sums;
+  // It has no lock but reader-writer locks, and yields, which make executions that are cut short.
+  EXPECT_TRUE(compare(304, Method::kDpor, 3, sums));
+  EXPECT_EQ(sums.traces, 151u);
+  EXPECT_EQ(sums.divided, 0u);
+}
+
 // Takes the lock in each round or not, so that most executions have fewer turns at it than the
 // first one, by which the search is divided.
 class Rounds : public Program {
