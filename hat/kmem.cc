@@ -10,10 +10,6 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
-// What one page of the heap window backs. A fixed number: a page of a toy machine may be smaller
-// than one object.
-constexpr int64_t kSlabBytes = 4096;
-
 // What a CPU takes on top of what it needs, and gives back when it has more than twice as much.
 constexpr int64_t kCreditBytes = 1024;
 

@@ -12,6 +12,10 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
+// What one page of the heap window backs. A fixed number: a page of a toy machine may be smaller
+// than one object.
+inline constexpr int64_t kSlabBytes = 4096;
+
 // nullptr if flag is kNoSleep and the fault plan says so or no page can be had. No HAT mutex held.
 htable_t* kmem_alloc_htable(System& sys, KmFlag flag, Where where = Where::here());
 hment_t* kmem_alloc_hment(System& sys, KmFlag flag, Where where = Where::here());

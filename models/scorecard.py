@@ -7,11 +7,14 @@ Builds the sources with each fault of models/mutants and models/published, runs 
 detector for a fixed time, prints who caught what, and writes docs/scorecard.md. The row
 "unmodified" is the same for the sources as they are: nothing must be reported there.
 
-Every result is kept as soon as it is there (--results). A run that was interrupted goes on where it
-ended when it is started again; what was built anew, or with another budget, is run again.
+Rows run beside one another (--parallel) while the next ones are built, and a detector ends with its
+first report. Every result is kept as soon as it is there (--results). A run that was interrupted
+goes on where it ended when it is started again; what was built anew, or with another budget, is run
+again.
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
 import difflib
 import fnmatch
@@ -22,15 +25,16 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import types
 
-DETECTORS = ("explorer", "relacy", "tsan", "stress")
-TITLES = {"explorer": "explorer", "relacy": "Relacy", "tsan": "threads and TSan",
-          "stress": "stress, audits, oracle"}
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from scorecard_table import (  # pylint: disable=wrong-import-position
+    DETECTORS, Outcome, cell, document, summary, table)
+
 TSAN_OPTIONS = "detect_deadlocks=1:second_deadlock_stack=1:halt_on_error=1:history_size=5"
 CHUNK = 8  # rows built at a time, so that there are results early
-LOCK_ORDER = re.compile(r"circular|lock.order|inversion", re.I)
 # What hatstress says of itself when the kernel, not a check, ended it.
 CRASH = "crash"
 
@@ -75,16 +79,35 @@ def first_line(path):
         return file.readline().strip()
 
 
+# Of every stress run: many threads for few locks, and pauses wherever they touch what they share.
+STRESS = ["--threads=8", "--pause_rate=1000", "--mlist_locks=4", "--hash_locks=4", "--stuck_after=8s"]
+# The design that a file belongs to, where it is not that of the defaults.
+DESIGNS = {
+    "hat/hment_index_chain.cc": ["--index=chain"],
+    "hat/pte_invalidation_captured.cc": ["--invalidation=captured"],
+    "hat/reserve_ownership_thread.cc": ["--reserve_owner=thread"],
+}
+WORKLOADS = {
+    "mix": ["--workload=mix", "--hats=4", "--pages=4096"],
+    "churn": ["--workload=churn", "--hats=2", "--steal_rate=0.3"],
+    "shootdown": ["--workload=shootdown"],
+    "pressure": ["--workload=pressure", "--hats=4", "--pages=4096"],
+    "segmap": ["--workload=segmap", "--slots=4"],
+    "kpm": ["--workload=segmap", "--slots=4", "--kpm"],
+}
+
+
 def stress_for(path):
-    """The workloads to show a fault in a file of the sources."""
+    """The workloads that use a file of the sources, in the design that it belongs to."""
     if path.startswith("segmap/"):
-        kpm = ["--kpm"] if "kpm" in path else []
-        return [["--workload=segmap", "--slots=4", "--threads=6"] + kpm]
-    return [["--workload=" + name, "--threads=4"] + args for name, args in [
-        ("mix", ["--hats=4", "--pages=4096", "--preempt_rate=5000"]),
-        ("churn", ["--hats=2", "--preempt_rate=5000", "--steal_rate=0.3"]),
-        ("shootdown", []),
-    ]]
+        names = ["kpm", "segmap"] if "kpm" in path else ["segmap", "kpm"]
+    elif "kpm" in path:
+        names = ["kpm"]
+    elif path.startswith("vm/"):
+        names = ["segmap", "mix", "pressure"]
+    else:
+        names = ["churn", "mix", "shootdown", "pressure"]
+    return [WORKLOADS[name] + STRESS + DESIGNS.get(path, []) for name in names]
 
 
 def runners(package, name):
@@ -99,21 +122,13 @@ def all_rows(root):
     models = os.path.join(root, "models")
     mutants = load_bzl(os.path.join(models, "mutants", "mutants.bzl"))["MUTANTS"]
     published = load_bzl(os.path.join(models, "published", "defects.bzl"))
-    planted = load_bzl(os.path.join(root, "stress", "faults", "faults.bzl"))["FAULTS"]
-
-    def stress(name, path):
-        fault = planted.get(name)
-        if fault is None:
-            return stress_for(path)
-        return [["--workload=" + fault.workload, "--threads=4"] + fault.args]
-
     rows = []
     for name, mutant in mutants.items():
         path = mutant.file[2:].replace(":", "/")
         targets = runners("mutants", name)
         targets["stress"] = "//stress/faults:hatstress_" + name
         rows.append(Row(name, first_line(os.path.join(models, "mutants", name + ".patch")),
-                        mutant.scenario, mutant.args, stress(name, path), targets))
+                        mutant.scenario, mutant.args, stress_for(path), targets))
     for name, (_, files) in published["DEFECTS"].items():
         path = files[0][2:].replace(":", "/")
         scenario = published["SHOWN_BY"].get(name, ("", ""))[0]
@@ -137,22 +152,6 @@ def all_rows(root):
 
 
 # ---- Results.
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What one detector said about one row."""
-
-    caught: bool
-    kind: str = ""
-    executions: int = 0
-    seconds: float = 0.0
-    # If nothing was caught: exhausted, bounded, or why there is no answer.
-    verdict: str = ""
-    # The first line of the report.
-    message: str = ""
-    # Seconds that it was given.
-    budget: int = 0
 
 
 def from_runner_json(results, promised):
@@ -191,10 +190,11 @@ def from_stress_json(result):
 
 
 class Results:
-    """Outcomes by row and detector, on disk after every one."""
+    """Outcomes by row and detector, on disk after every one. Any thread."""
 
     def __init__(self, path):
         self.path = path
+        self.lock = threading.Lock()
         self.all = {}
         if os.path.exists(path):
             try:
@@ -211,31 +211,28 @@ class Results:
         return Outcome(**found["outcome"])
 
     def put(self, row, detector, key, outcome):
-        self.all[row + "/" + detector] = {"key": key, "outcome": dataclasses.asdict(outcome)}
-        with open(self.path + ".new", "w", encoding="utf-8") as file:
-            json.dump(self.all, file, indent=1, sort_keys=True)
-        os.replace(self.path + ".new", self.path)
+        with self.lock:
+            self.all[row + "/" + detector] = {"key": key, "outcome": dataclasses.asdict(outcome)}
+            with open(self.path + ".new", "w", encoding="utf-8") as file:
+                json.dump(self.all, file, indent=1, sort_keys=True)
+            os.replace(self.path + ".new", self.path)
 
 
 # ---- Building and running.
 
 
 class Progress:
-    """A line that is overwritten on a terminal; nothing in a pipe."""
+    """What was found, line by line, with how many of how many there are. Any thread."""
 
-    def __init__(self):
-        self.terminal = sys.stderr.isatty()
-
-    def show(self, text):
-        if self.terminal:
-            sys.stderr.write("\r\033[K" + text[:100])
-            sys.stderr.flush()
+    def __init__(self, total):
+        self.total = total
+        self.count = 0
+        self.lock = threading.Lock()
 
     def done(self, text):
-        if self.terminal:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
-        print(text, flush=True)
+        with self.lock:
+            self.count += 1
+            print("[%d/%d] %s" % (self.count, self.total, text), flush=True)
 
 
 def bazel(root, *arguments, **kwargs):
@@ -330,141 +327,60 @@ def commands_of(root, detector, row, program, budget):
     return [command + ["--time=%ds" % budget] + row.scenario_args]
 
 
-def fingerprint(program, command):
+def fingerprint(program, commands):
     digest = hashlib.sha256()
     with open(program, "rb") as file:
         digest.update(file.read())
-    digest.update("\0".join(argument for argument in command if argument != program).encode())
+    for command in commands:
+        digest.update("\0".join(word for word in command + [""] if word != program).encode())
     return digest.hexdigest()
 
 
-def run_chunk(options, root, folder, detector, rows, results, progress, counter):
-    targets = sorted({row.targets[detector] for row in rows})
-    progress.show("building %d programs for %s" % (len(targets), detector))
-    print("building for %s: %s" % (detector, " ".join(row.name for row in rows)), flush=True)
-    built = build(root, detector, targets, options.jobs)
-    for row in rows:
-        counter[0] += 1
-        where = "[%d/%d] %s %s" % (counter[0], counter[1], detector, row.name)
-        program = program_of(folder, row.targets[detector])
-        if row.targets[detector] not in built:
-            results.put(row.name, detector, "", Outcome(False, verdict="does not build"))
-            progress.done(where + ": does not build")
-            continue
-        budget = options.budgets[detector]
-        key = fingerprint(program, commands_of(root, detector, row, program, budget)[0])
-        outcome = results.get(row.name, detector, key)
-        again = "" if outcome is None else " (kept from an earlier run)"
-        if outcome is None:
-            progress.show(where)
-            outcome = run_detector(root, detector, row, program, budget)
-            outcome.budget = budget
-            results.put(row.name, detector, key, outcome)
-        progress.done("%s: %s%s" % (where, cell(outcome, detector), again))
+def run_row(options, root, detector, row, program, results, progress):
+    budget = options.budgets[detector]
+    key = fingerprint(program, commands_of(root, detector, row, program, budget))
+    outcome = results.get(row.name, detector, key)
+    again = "" if outcome is None else " (kept from an earlier run)"
+    if outcome is None:
+        outcome = run_detector(root, detector, row, program, budget)
+        if options.interrupted.is_set():
+            return
+        outcome.budget = budget
+        results.put(row.name, detector, key, outcome)
+    progress.done("%s %s: %s%s" % (detector, row.name, cell(outcome, detector), again))
 
 
 def run_rows(options, root, rows, results):
-    progress = Progress()
-    work = {detector: [row for row in rows if detector in row.targets]
-            for detector in options.detectors}
-    counter = [0, sum(len(of) for of in work.values())]
-    for detector in options.detectors:
-        folder = bin_folder(root, detector)
-        for start in range(0, len(work[detector]), CHUNK):
-            run_chunk(options, root, folder, detector, work[detector][start:start + CHUNK], results,
-                      progress, counter)
-
-
-# ---- The table.
-
-
-def cell(outcome, detector):
-    if outcome is None:
-        return "not run"
-    unit = "operations" if detector == "stress" else "executions"
-    if outcome.caught:
-        count = "%s %s, " % (format(outcome.executions, ","), unit) if outcome.executions else ""
-        return "**%s**, %s%.1f s" % (outcome.kind, count, outcome.seconds)
-    return outcome.verdict
-
-
-def lock_order_cell(outcomes):
-    """Which detectors reported an inversion of the lock order: whatever they are about."""
-    seen = [detector for detector, outcome in outcomes.items()
-            if outcome is not None and outcome.caught
-            and LOCK_ORDER.search(outcome.kind + " " + outcome.message)]
-    if seen:
-        return "**inversion** (%s)" % ", ".join(seen)
-    return "-" if any(outcome is not None for outcome in outcomes.values()) else "not run"
-
-
-def machine():
-    model = "unknown CPU"
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    return "%s, %d CPUs" % (model, len(os.sched_getaffinity(0)))
-
-
-def summary(rows, results):
-    faults = [row for row in rows if not row.must_be_clean]
-    lines = []
-    for title, published in [("mutants", False), ("published defects", True)]:
-        group = [row for row in faults if row.published == published]
-        ran = {detector: [row for row in group if results.get(row.name, detector)]
-               for detector in DETECTORS}
-        caught = {detector: sum(results.get(row.name, detector).caught for row in of)
-                  for detector, of in ran.items()}
-        lines.append("* %d %s. %s." % (len(group), title, "; ".join(
-            "%s: %d caught of %d run" % (TITLES[detector], caught[detector], len(ran[detector]))
-            for detector in DETECTORS)))
-        models = [row for row in group if any(
-            (results.get(row.name, detector) or Outcome(False)).caught
-            for detector in ("explorer", "relacy"))]
-        lines.append("  Caught by a scenario on the explorer or Relacy: %d." % len(models))
-    return "\n".join(lines)
-
-
-def table(rows, results):
-    lines = ["| fault | what it breaks | scenario | "
-             + " | ".join(TITLES[detector] for detector in DETECTORS) + " | lock order |",
-             "| --- | --- | --- |" + " --- |" * (len(DETECTORS) + 1)]
-    for row in rows:
-        outcomes = {detector: results.get(row.name, detector) for detector in DETECTORS}
-        cells = [cell(outcomes[detector], detector) if detector in row.targets else "no scenario"
-                 for detector in DETECTORS]
-        scenario = "all of them" if row.must_be_clean else row.scenario or "-"
-        lines.append("| %s | %s | %s | %s | %s |" % (
-            row.name, row.breaks.replace("|", "\\|"), scenario, " | ".join(cells),
-            lock_order_cell(outcomes)))
-    return "\n".join(lines)
-
-
-def budgets_of(rows, results, detector):
-    used = {outcome.budget for outcome in (results.get(row.name, detector) for row in rows)
-            if outcome is not None and outcome.budget}
-    return " or ".join("%d s" % budget for budget in sorted(used)) or "not run"
-
-
-def document(rows, results):
-    command = "bazel run //models:scorecard"
-    budgets = ", ".join("%s %s" % (TITLES[d], budgets_of(rows, results, d)) for d in DETECTORS)
-    return """# Scorecard
-
-Written by `%s` (flags: `-- --help`). Each row is one fault in otherwise unmodified sources, each
-column a detector with a fixed time for it: %s (the explorer and Relacy per scenario).
-A bold cell is the kind of the first report, with what it took. `exhausted` and `bounded` mean that
-nothing was reported, by all executions or by those there was time for; `not run` means that.
-Column *lock order*: whether a detector reported an inversion of the order of locks.
-
-Machine: %s.
-
-%s
-
-%s
-""" % (command, budgets, machine(), summary(rows, results), table(rows, results))
+    """Builds chunk after chunk; the rows of those that are there run meanwhile."""
+    work = [(detector, row) for detector in options.detectors for row in rows
+            if detector in row.targets]
+    progress = Progress(len(work))
+    with concurrent.futures.ThreadPoolExecutor(options.parallel) as pool:
+        running = []
+        try:
+            for detector in options.detectors:
+                folder = bin_folder(root, detector)
+                mine = [row for of, row in work if of == detector]
+                for start in range(0, len(mine), CHUNK):
+                    chunk = mine[start:start + CHUNK]
+                    built = build(root, detector, sorted({row.targets[detector] for row in chunk}),
+                                  options.jobs)
+                    for row in chunk:
+                        if row.targets[detector] in built:
+                            running.append(pool.submit(
+                                run_row, options, root, detector, row,
+                                program_of(folder, row.targets[detector]), results, progress))
+                        else:
+                            results.put(row.name, detector, "",
+                                        Outcome(False, verdict="does not build"))
+                            progress.done("%s %s: does not build" % (detector, row.name))
+            for row in concurrent.futures.as_completed(running):
+                row.result()
+        except BaseException:
+            options.interrupted.set()
+            for row in running:
+                row.cancel()
+            raise
 
 
 # ---- Flags.
@@ -508,11 +424,16 @@ def parse_flags(arguments, root):
     parser.add_argument("--stress_budget", default="",
                         help="the same for stress; default: that of --budget")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="of Bazel")
+    parser.add_argument("--parallel", type=int, default=max(1, os.cpu_count() // 2),
+                        help="rows that run at once (default: half of the processors)")
     parser.add_argument("--results", default=os.path.join(root, ".cache", "scorecard.json"),
                         help="file that keeps the results (default: .cache/scorecard.json)")
     parser.add_argument("--out", default=os.path.join(root, "docs", "scorecard.md"),
                         help="the table (default: docs/scorecard.md)")
     options = parser.parse_args(arguments)
+    if options.parallel < 1:
+        raise UsageError("--parallel=%d: expected a number from 1" % options.parallel)
+    options.interrupted = threading.Event()
     options.detectors = [name for name in options.detectors.split(",") if name]
     for name in options.detectors:
         if name not in DETECTORS:

@@ -6,10 +6,13 @@ import io
 import os
 import sys
 import tempfile
+import threading
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import scorecard  # pylint: disable=wrong-import-position
+import scorecard_table  # pylint: disable=wrong-import-position
 
 ROOT = os.getcwd()
 
@@ -38,6 +41,17 @@ class Tables(unittest.TestCase):
         self.assertEqual(row.targets["stress"], "//stress/faults:hatstress_chain_insert_unlocked")
         self.assertEqual(row.scenario, "hment/two_records_in_one_bucket_chain")
         self.assertIn("without the lock", row.breaks)
+
+    def test_stress_runs_the_design_and_the_workload_that_a_fault_is_in(self):
+        def all_of(name):
+            return [argument for run in self.rows[name].stress for argument in run]
+        self.assertIn("--index=chain", all_of("chain_insert_unlocked"))
+        self.assertNotIn("--index=chain", all_of("avl_insert_unlocked"))
+        self.assertIn("--invalidation=captured", all_of("S02"))
+        self.assertEqual(self.rows["kpm_hint_no_recheck"].stress[0][-1:], ["--stuck_after=8s"])
+        self.assertIn("--kpm", self.rows["kpm_hint_no_recheck"].stress[0])
+        # Faults of one file are looked for in one way.
+        self.assertEqual(self.rows["hment_leak"].stress, self.rows["kernel_hment_stolen"].stress)
 
     def test_every_defect_has_a_scenario(self):
         for row in self.rows.values():
@@ -90,9 +104,9 @@ class Reports(unittest.TestCase):
 
     def test_an_inversion_fills_the_column_of_the_lock_order(self):
         report = scorecard.Outcome(True, "possible circular locking dependency")
-        self.assertEqual(scorecard.lock_order_cell({"stress": report, "tsan": None}),
+        self.assertEqual(scorecard_table.lock_order_cell({"stress": report, "tsan": None}),
                          "**inversion** (stress)")
-        self.assertEqual(scorecard.lock_order_cell({"stress": None}), "not run")
+        self.assertEqual(scorecard_table.lock_order_cell({"stress": None}), "not run")
 
 
 class Judgement(unittest.TestCase):
@@ -125,6 +139,50 @@ class Resuming(unittest.TestCase):
                 scorecard.Results(file.name)
 
 
+class Running(unittest.TestCase):
+    """Rows run beside one another, with programs that nobody builds."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.options = flags("--detectors=stress", "--only=*_unlocked", "--parallel=3")
+        self.rows = scorecard.select(scorecard.all_rows(ROOT), self.options.only)
+        self.results = scorecard.Results(os.path.join(folder.name, "results.json"))
+        replaced = {"bin_folder": lambda *_: folder.name, "fingerprint": lambda *_: "key",
+                    "build": lambda root, detector, targets, jobs: set(targets[1:])}
+        for name, value in replaced.items():
+            patch = unittest.mock.patch.object(scorecard, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def run_all(self, run_detector):
+        with unittest.mock.patch.object(scorecard, "run_detector", run_detector):
+            with contextlib.redirect_stdout(io.StringIO()):
+                scorecard.run_rows(self.options, ROOT, self.rows, self.results)
+
+    def test_all_that_were_built_have_a_result(self):
+        barrier = threading.Barrier(3)  # three at a time, or this fails
+
+        def detect(*_):
+            barrier.wait(timeout=60)
+            return scorecard.Outcome(True, "panic")
+        # As many as go up in threes; the first of each chunk is not built.
+        self.rows = self.rows[:8 + 8]
+        self.rows = self.rows[:-2]
+        self.run_all(detect)
+        found = [self.results.get(row.name, "stress") for row in self.rows]
+        self.assertEqual(sum(outcome.caught for outcome in found), 12)
+        self.assertEqual(sum(outcome.verdict == "does not build" for outcome in found), 2)
+
+    def test_what_was_interrupted_has_none(self):
+        def detect(options, *_):
+            raise KeyboardInterrupt
+        with self.assertRaises(KeyboardInterrupt):
+            self.run_all(detect)
+        self.assertTrue(self.options.interrupted.is_set())
+        self.assertFalse(any(outcome["outcome"]["caught"] for outcome in self.results.all.values()))
+
+
 class Flags(unittest.TestCase):
     def test_unknown_names_are_answered_with_the_nearest(self):
         with self.assertRaisesRegex(scorecard.UsageError, "did you mean relacy"):
@@ -133,6 +191,8 @@ class Flags(unittest.TestCase):
             scorecard.select(scorecard.all_rows(ROOT), "hmnt_leak")
 
     def test_times(self):
+        with self.assertRaisesRegex(scorecard.UsageError, "expected a number from 1"):
+            flags("--parallel=0")
         self.assertEqual(flags("--budget=2m").budgets["relacy"], 120)
         self.assertEqual(flags("--budget=2s", "--stress_budget=30s").budgets["stress"], 30)
         with self.assertRaisesRegex(scorecard.UsageError, "expected a time"):

@@ -293,6 +293,13 @@ class Violations(InFolder):
                 self.assertIn("backtrace.txt", os.listdir(workload))
                 self.assertIn("operations.txt", os.listdir(workload))
 
+    @unittest.skipIf(TSAN, "ThreadSanitizer reports it first")
+    def test_a_data_race_on_a_field_is_found_without_a_sanitizer(self):
+        text = self.violated("field_race", "data race", "--pause_rate=100")
+        place = r"stress/planted_workloads.cc:\d+ \(op_field_race\)"
+        self.assertRegex(text, rf"a field that cpu [01] \w+ at the same time at {place}")
+        self.assertRegex(text, rf"(?m)^  at +{place}$")
+
     @unittest.skipUnless(TSAN, "needs ThreadSanitizer")
     def test_a_data_race_says_how_to_rerun(self):
         done = run(PLANTED, "--workload=race", *SMALL)

@@ -31,6 +31,14 @@ OpResult op_devload(World& world, Worker& w, const Draw& d);
 OpResult op_offlist(World& world, Worker& w, const Draw& d);
 OpResult op_array(World& world, Worker& w, const Draw& d);
 
+// The same place; what the HAT promises of one call (ops_exact.cc).
+OpResult op_attrs(World& world, Worker& w, const Draw& d);
+OpResult op_bits(World& world, Worker& w, const Draw& d);
+OpResult op_keep(World& world, Worker& w, const Draw& d);
+OpResult op_graft(World& world, Worker& w, const Draw& d);
+OpResult op_mempte(World& world, Worker& w, const Draw& d);
+OpResult op_resv(World& world, Worker& w, const Draw& d);
+
 // Pages, whoever maps them (ops_page.cc).
 OpResult op_pageunload(World& world, Worker& w, const Draw& d);
 OpResult op_pagesync(World& world, Worker& w, const Draw& d);

@@ -16,11 +16,10 @@ struct Range {
 };
 
 // 1 to 16 pages of a segment of p, whole large pages where the segment has them; no segment if p
-// has none that the caller may change (shared page tables are changed by their holder only). a_lock
-// held.
-Range pick_range(World& world, Process& p, const Draw& d) {
+// has none. a_lock held.
+Range pick_any_range(World& world, Process& p, const Draw& d) {
   const seg_t* seg = world.pick_segment(p, d.r[1]);
-  if (seg == nullptr || world.shared_memory_of(*seg) != nullptr) return {};
+  if (seg == nullptr) return {};
   const uint64_t pagesize = world.sys.mmu().pagesize();
   const uintptr_t va = world.pick_page(*seg, d.r[2]);
   if (seg->s_szc > 0) {
@@ -29,6 +28,13 @@ Range pick_range(World& world, Process& p, const Draw& d) {
   }
   const uint64_t left = (seg->end() - va) / pagesize;
   return {seg, va, std::min<uint64_t>(left, 1 + d.r[3] % 16)};
+}
+
+// The same, but nothing that the caller may not change: shared page tables are changed by their
+// holder only.
+Range pick_range(World& world, Process& p, const Draw& d) {
+  const Range range = pick_any_range(world, p, d);
+  return range.seg == nullptr || world.shared_memory_of(*range.seg) != nullptr ? Range{} : range;
 }
 
 AccessKind pick_kind(const seg_t& seg, uint64_t random) {
@@ -158,7 +164,7 @@ OpResult op_protect(World& world, Worker& w, const Draw& d) {
 OpResult op_sync(World& world, Worker& w, const Draw& d) {
   Process& p = home_process(world, w, d);
   ReaderGuard guard(p.as.a_lock);
-  const Range range = pick_range(world, p, d);
+  const Range range = pick_any_range(world, p, d);
   if (range.seg == nullptr) return OpResult::kNothingToDo;
   hat_sync(world.sys, p.as.a_hat, range.va, range.pages * world.sys.mmu().pagesize(),
            d.r[3] % 2 == 0 ? HAT_SYNC_ZERORM : HAT_SYNC_DONTZERO);
@@ -170,7 +176,8 @@ OpResult op_probe(World& world, Worker& w, const Draw& d) {
   ReaderGuard guard(p.as.a_lock);
   const Range range = pick_range(world, p, d);
   if (range.seg == nullptr) return OpResult::kNothingToDo;
-  check_probe(world, p, range.va);
+  // A large page answers for each of its addresses.
+  check_probe(world, p, range.va + d.r[3] % range.pages * world.sys.mmu().pagesize());
   const Expectation before = p.shadow.look(range.va);
   uint32_t attr = 0;
   const bool mapped = hat_getattr(world.sys, p.as.a_hat, range.va, &attr) == 0;

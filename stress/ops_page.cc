@@ -107,8 +107,8 @@ OpResult op_steal(World& world, Worker&, const Draw& d) {
   return steal_by_hand(world, /*table=*/d.r[0] % 4 == 0) ? OpResult::kDone : OpResult::kNothingToDo;
 }
 
+// Takes tables that nobody uses, and no translation.
 OpResult op_reap(World& world, Worker&, const Draw&) {
-  world.oracle.note_steal();
   htable_reap(world.sys);
   kmem_reap(world.sys);
   return OpResult::kDone;

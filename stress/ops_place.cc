@@ -1,8 +1,4 @@
-// Operations on addresses above all segments. Every CPU has a place of its own there, in every
-// process, and leaves it empty: what is mapped in it is known exactly, and compared exactly.
-//
-// Only a stealer may take a translation away meanwhile, and not even that one if it was loaded
-// locked.
+// Operations at a CPU's own place (place.h), which they leave empty.
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -10,44 +6,10 @@
 #include "absl/strings/str_format.h"
 #include "hat/hat_page.h"
 #include "stress/op_bodies.h"
+#include "stress/place.h"
 #include "stress/sparse_backing.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
-namespace {
-
-// Three large pages long, so that a large page fits in beside its alignment.
-uintptr_t place_of(World& world, CpuId cpu) {
-  return uintptr_t{0x700000000000} + cpu * 3 * world.large_page_bytes();
-}
-
-bool is_taken(World& world, Process& p, uintptr_t place) {
-  const as_t* as = &p.as;
-  for (uint64_t at = 0; at < 3 * world.large_page_bytes(); at += world.large_page_bytes()) {
-    if (as_segat(as, place + at) != nullptr) return true;
-  }
-  return false;
-}
-
-// Reports a place that does not map what was loaded there. locked: nobody may have stolen it.
-void expect_mapped(World& world, const char* op, Process& p, uintptr_t va, pfn_t expected,
-                   bool locked) {
-  const pfn_t seen = hat_getpfnum(world.sys, p.as.a_hat, va);
-  if (seen == expected) return;
-  if (seen == PFN_INVALID && !locked && world.oracle.stealing_since_settle()) return;
-  report_violation(absl::StrFormat("%s: va 0x%x of process %d maps frame %d, expected %d%s", op, va,
-                                   p.id, static_cast<int64_t>(seen), expected,
-                                   locked ? " (invariant 22: it was loaded locked)" : ""));
-}
-
-void expect_unmapped(World& world, const char* op, Process& p, uintptr_t va) {
-  const pfn_t seen = hat_getpfnum(world.sys, p.as.a_hat, va);
-  if (seen == PFN_INVALID) return;
-  report_violation(absl::StrFormat("%s: va 0x%x of process %d maps frame %d, expected none", op, va,
-                                   p.id, seen));
-}
-
-}  // namespace
-
 OpResult op_devload(World& world, Worker& w, const Draw& d) {
   constexpr int kPages = 48;
   Process& p = home_process(world, w, d);

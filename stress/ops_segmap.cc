@@ -332,10 +332,20 @@ OpResult SegmapWorld::discard(const Draw& d) {
   int error = vop_putpage(sys_.vm, vp, slot, MAXBSIZE, 0);
   if (error != 0) return met_error(file, "vop_putpage", error);
   const size_t len = std::min<uint64_t>(MAXBSIZE, file.size - slot);
-  const uintptr_t addr = segmap_getmapflt(*segmap_, vp, slot, len, SM_FAULT, S_READ);
+  const bool modify = d.r[2] % 2 == 0;
+  const uintptr_t addr =
+      segmap_getmapflt(*segmap_, vp, slot, len, SM_FAULT, modify ? S_WRITE : S_READ);
   error = compare_window(file, addr, slot, len);
-  if (error != 0) met_error(file, "reading a window", error);
+  if (error == 0 && modify) {
+    // With what is there, so that the file is the same whoever writes it back.
+    size_t done;
+    error =
+        segmap_copy_to(*segmap_, addr, absl::MakeConstSpan(file.bytes).subspan(slot, len), &done);
+  }
+  if (error != 0) met_error(file, "using a window", error);
+  discarding_[this_cpu()].store(true, std::memory_order_relaxed);
   release(file, addr, SM_DESTROY, &error);
+  discarding_[this_cpu()].store(false, std::memory_order_relaxed);
   return error == 0 ? OpResult::kDone : OpResult::kRetry;
 }
 

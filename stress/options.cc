@@ -39,6 +39,8 @@ ABSL_FLAG(std::string, mod, "recheck",
           "how the hardware sets MOD: recheck, or blind, which wants --invalidation=captured");
 ABSL_FLAG(uint32_t, mlist_locks, 0, "mapping-list locks, a power of two; 0: as published");
 ABSL_FLAG(uint32_t, hash_locks, 0, "hment hash locks, a power of two; 0: as published");
+ABSL_FLAG(uint32_t, buckets, 0,
+          "buckets of the hment hash and of each table hash, a power of two; 0: as published");
 ABSL_FLAG(int64_t, htable_reserve, -1, "htables kept in reserve; -1: the workload's own number");
 ABSL_FLAG(int64_t, hment_reserve, -1, "hments kept in reserve; -1: the workload's own number");
 ABSL_FLAG(double, fail_rate, -1, "share of no-sleep allocations that fail, 0 to 1; -1: workload");
@@ -52,7 +54,8 @@ ABSL_FLAG(bool, kpm, false, "segmap: the kpm variant, with pages as large as slo
 ABSL_FLAG(std::string, waiting, "counted", "segmap: waiting for a slot: counted or published");
 ABSL_FLAG(double, io_errors, 0.002, "segmap: share of transfers that fail or stop early, 0 to 1");
 ABSL_FLAG(std::string, folder, "", "segmap: where the files are made; empty: TMPDIR, or /tmp");
-ABSL_FLAG(uint32_t, preempt_rate, 1000, "forced preemptions a second, over all threads; 0: none");
+ABSL_FLAG(uint32_t, pause_rate, 100,
+          "pauses a second, per thread, before operations on what threads share; 0: none");
 ABSL_FLAG(absl::Duration, audit_interval, absl::Seconds(5), "time between quiescent audits");
 ABSL_FLAG(absl::Duration, stuck_after, absl::Seconds(30),
           "no operation ends for so long: the run is reported as stuck");
@@ -86,6 +89,7 @@ const std::vector<std::string>& flag_names() {
                                                  "mod",
                                                  "mlist_locks",
                                                  "hash_locks",
+                                                 "buckets",
                                                  "htable_reserve",
                                                  "hment_reserve",
                                                  "fail_rate",
@@ -98,7 +102,7 @@ const std::vector<std::string>& flag_names() {
                                                  "waiting",
                                                  "io_errors",
                                                  "folder",
-                                                 "preempt_rate",
+                                                 "pause_rate",
                                                  "audit_interval",
                                                  "stuck_after",
                                                  "report_inversions",
@@ -290,8 +294,8 @@ absl::Status check(const Options& o) {
   if (o.stuck_after <= absl::ZeroDuration()) {
     return out_of_range("stuck_after", absl::FormatDuration(o.stuck_after), "more than 0s");
   }
-  if (o.preempt_rate > 1000000) {
-    return out_of_range("preempt_rate", absl::StrCat(o.preempt_rate), "0 to 1000000");
+  if (o.pause_rate > 1000000) {
+    return out_of_range("pause_rate", absl::StrCat(o.pause_rate), "0 to 1000000");
   }
   if (!o.maps_dir.empty() && o.workload != "maps") {
     return absl::InvalidArgumentError("--maps goes with --workload=maps only");
@@ -302,6 +306,7 @@ absl::Status check(const Options& o) {
   absl::Status status = check_segmap(o);
   if (status.ok()) status = check_power_of_two("mlist_locks", o.mlist_locks);
   if (status.ok()) status = check_power_of_two("hash_locks", o.hash_locks);
+  if (status.ok()) status = check_power_of_two("buckets", o.buckets);
   if (status.ok()) status = check_rate("fail_rate", o.fail_rate);
   if (status.ok()) status = check_rate("steal_rate", o.steal_rate);
   if (status.ok()) status = check_reserve("htable_reserve", o.htable_reserve);
@@ -321,6 +326,7 @@ absl::StatusOr<Options> from_flags() {
   o.maps_dir = absl::GetFlag(FLAGS_maps);
   o.mlist_locks = absl::GetFlag(FLAGS_mlist_locks);
   o.hash_locks = absl::GetFlag(FLAGS_hash_locks);
+  o.buckets = absl::GetFlag(FLAGS_buckets);
   o.htable_reserve = absl::GetFlag(FLAGS_htable_reserve);
   o.hment_reserve = absl::GetFlag(FLAGS_hment_reserve);
   o.fail_rate = absl::GetFlag(FLAGS_fail_rate);
@@ -332,7 +338,7 @@ absl::StatusOr<Options> from_flags() {
   o.kpm = absl::GetFlag(FLAGS_kpm);
   o.io_errors = absl::GetFlag(FLAGS_io_errors);
   o.folder = absl::GetFlag(FLAGS_folder);
-  o.preempt_rate = absl::GetFlag(FLAGS_preempt_rate);
+  o.pause_rate = absl::GetFlag(FLAGS_pause_rate);
   o.audit_interval = absl::GetFlag(FLAGS_audit_interval);
   o.stuck_after = absl::GetFlag(FLAGS_stuck_after);
   o.report_inversions = absl::GetFlag(FLAGS_report_inversions);
@@ -409,6 +415,7 @@ std::vector<std::pair<std::string, std::string>> option_values(const Options& o)
       {"mod", name_of(kMods, o.mod_variant)},
       {"mlist_locks", text(o.mlist_locks)},
       {"hash_locks", text(o.hash_locks)},
+      {"buckets", text(o.buckets)},
       {"htable_reserve", text(o.htable_reserve)},
       {"hment_reserve", text(o.hment_reserve)},
       {"fail_rate", text(o.fail_rate)},
@@ -421,7 +428,7 @@ std::vector<std::pair<std::string, std::string>> option_values(const Options& o)
       {"waiting", name_of(kWaitings, o.waiting)},
       {"io_errors", text(o.io_errors)},
       {"folder", o.folder},
-      {"preempt_rate", text(o.preempt_rate)},
+      {"pause_rate", absl::StrCat(o.pause_rate)},
       {"audit_interval", time(o.audit_interval)},
       {"stuck_after", time(o.stuck_after)},
       {"report_inversions", text(o.report_inversions)},

@@ -33,6 +33,7 @@ struct Options {
   ModVariant mod_variant = ModVariant::kRecheck;
   uint32_t mlist_locks = 0;  // 0: as published with the index design (chain 256, avl 2048)
   uint32_t hash_locks = 0;
+  uint32_t buckets = 0;         // of the hment hash, and of each hat's table hash; 0: as published
   int64_t htable_reserve = -1;  // -1: the workload's own number (200, or 0 under pressure)
   int64_t hment_reserve = -1;
   double fail_rate = -1;  // share of no-sleep allocations that fail, 0..1; -1: the workload's own
@@ -47,7 +48,7 @@ struct Options {
   std::string folder;        // where the files are made; empty: TMPDIR, or /tmp
   double steal_rate =
       -1;  // share of table allocations that steal although memory is left; likewise
-  uint32_t preempt_rate = 1000;  // forced preemptions a second, over all threads
+  uint32_t pause_rate = 100;  // pauses a second and thread (platform/threads/pauses.h)
   absl::Duration audit_interval = absl::Seconds(5);
   absl::Duration stuck_after =
       absl::Seconds(30);                        // no operation ends for so long: reported as stuck

@@ -56,12 +56,13 @@ TEST(Options, EveryFlagReachesItsField) {
                         "--reserve_owner=thread",
                         "--mod=blind",
                         "--mlist_locks=4",
+                        "--buckets=64",
                         "--hash_locks=8",
                         "--htable_reserve=1",
                         "--hment_reserve=2",
                         "--fail_rate=0.25",
                         "--steal_rate=0.5",
-                        "--preempt_rate=77",
+                        "--pause_rate=77",
                         "--audit_interval=1s",
                         "--stuck_after=2s",
                         "--json=-",
@@ -81,12 +82,13 @@ TEST(Options, EveryFlagReachesItsField) {
   EXPECT_EQ(o->reserve_owner, ReserveDesign::kThread);
   EXPECT_EQ(o->mod_variant, ModVariant::kBlindDirty);
   EXPECT_EQ(o->mlist_locks, 4u);
+  EXPECT_EQ(o->buckets, 64u);
   EXPECT_EQ(o->hash_locks, 8u);
   EXPECT_EQ(o->htable_reserve, 1);
   EXPECT_EQ(o->hment_reserve, 2);
   EXPECT_EQ(o->fail_rate, 0.25);
   EXPECT_EQ(o->steal_rate, 0.5);
-  EXPECT_EQ(o->preempt_rate, 77u);
+  EXPECT_EQ(o->pause_rate, 77u);
   EXPECT_EQ(o->audit_interval, absl::Seconds(1));
   EXPECT_EQ(o->stuck_after, absl::Seconds(2));
   EXPECT_EQ(o->json, "-");

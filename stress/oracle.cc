@@ -134,8 +134,7 @@ uint64_t Oracle::unload_epoch(pfn_t pfn) const {
 
 uint64_t Oracle::steals() const {
   const HatStatTotals total = sys_.hatstat.sum();
-  return total.hs_hm_steals + total.hs_steals + total.hs_reap_attempts +
-         steals_by_hand_.load(std::memory_order_relaxed);
+  return total.hs_hm_steals + total.hs_steals + steals_by_hand_.load(std::memory_order_relaxed);
 }
 
 bool Oracle::stealing_since_settle() const {

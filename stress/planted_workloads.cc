@@ -90,6 +90,13 @@ OpResult op_race(World&, Worker& w, const Draw&) {
   return OpResult::kDone;
 }
 
+// Unprotected, for the pauses to find.
+OpResult op_field_race(World&, Worker& w, const Draw&) {
+  static Guarded<uint64_t> counter{0};
+  counter = counter() + w.cpu + 1;
+  return OpResult::kDone;
+}
+
 constexpr OpRow kOps[] = {
     {"fault", "as in hatstress", op_fault},
     {"touch", "as in hatstress", op_touch},
@@ -106,6 +113,7 @@ constexpr OpRow kOps[] = {
     {"crash", "SIGSEGV", op_crash},
     {"abort", "SIGABRT", op_abort},
     {"race", "a data race", op_race},
+    {"field_race", "a data race on a Guarded", op_field_race},
 };
 
 Workload planted(const char* name, const char* op, uint32_t weight) {
@@ -125,6 +133,7 @@ std::vector<Workload> make_workloads() {
   all.push_back(planted("oversleep", "oversleep", 50));
   all.push_back(planted("lie", "lie", 20));
   all.push_back(planted("race", "race", 100));
+  all.push_back(planted("field_race", "field_race", 100));
   // Its input is saved with the evidence.
   all.push_back(planted("maps", "panic", 1));
   return all;

@@ -100,6 +100,7 @@ Runner::~Runner() = default;
 
 void Runner::work(Thread& thread) {
   const CpuBinding binding(thread.worker.cpu, options_.seed);
+  const Pauses pauses(options_.pause_rate, options_.seed);
   Worker& worker = thread.worker;
   const auto in_the_way = [&worker] {
     return worker.home != nullptr && worker.home->closing.load(std::memory_order_relaxed);
@@ -135,6 +136,7 @@ void Runner::perform(Thread& thread) {
 void Runner::page_out() {
   Thread& self = *threads_.back();
   const CpuBinding binding(self.worker.cpu, options_.seed);
+  const Pauses pauses(options_.pause_rate, options_.seed);
   const NoMemWait may_use_the_last_page(sys_.vm);
   const int64_t wanted_free = std::max<int64_t>(64, static_cast<int64_t>(sys_.vm.npages / 16));
   std::chrono::milliseconds pause = kPageoutLook;
@@ -188,7 +190,7 @@ void Runner::look_after_all() {
   const absl::Duration now = elapsed();
   // First: what gets stuck may do so for that reason.
   check_lock_order(/*all=*/false);
-  if (const std::optional<Stuck> stuck = watchdog_->look(now)) {
+  if (const std::optional<Stuck> stuck = watchdog_->look(now, processor_time(options_.threads))) {
     fail(stuck->kind, stuck->message);
   }
   if (world_.segmap != nullptr) {
@@ -263,13 +265,7 @@ RunResult Runner::run() {
       threads_[i]->thread = std::thread([this, i] { work(*threads_[i]); });
     }
   }
-  std::vector<Preempter::Target> targets;
-  for (auto& thread : threads_) {
-    targets.push_back({thread->thread.native_handle(), &thread->pulse});
-  }
-  preempter_ = std::make_unique<Preempter>(targets, options_.preempt_rate, options_.seed);
   wait_for_workers();
-  preempter_.reset();
   ended_ns_.store(now_ns(), std::memory_order_relaxed);
   checkpoint_.finish();
   for (auto& thread : threads_) thread->thread.join();

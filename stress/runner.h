@@ -36,7 +36,6 @@
 #include "stress/op_log.h"
 #include "stress/op_stream.h"
 #include "stress/options.h"
-#include "stress/preempter.h"
 #include "stress/watchdog.h"
 #include "stress/workload.h"
 #include "stress/world.h"
@@ -135,7 +134,6 @@ class Runner {
   std::vector<std::unique_ptr<Thread>> threads_;  // workers; the last one is the pageout thread
   Checkpoint checkpoint_;
   std::unique_ptr<Watchdog> watchdog_;
-  std::unique_ptr<Preempter> preempter_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> audit_failed_{false};
   std::atomic<uint64_t> paged_out_{0};

@@ -83,7 +83,10 @@ absl::Status SegmapWorld::make_files(uint64_t seed) {
     if (error != 0) return absl::ErrnoToStatus(error, absl::StrCat("cannot write ", name));
     const auto rate = static_cast<uint32_t>(setup_.io_errors * 1e6);
     auto faulty = std::make_unique<FaultyBacking>(
-        *std::move(real), [this, rate](FaultyBacking::Op, uint64_t, uint64_t) {
+        *std::move(real), [this, rate](FaultyBacking::Op op, uint64_t off, uint64_t) {
+          if (op == FaultyBacking::Op::kWrite && discarding_[this_cpu()]) {
+            report_violation(absl::StrFormat("SM_DESTROY writes offset 0x%x of a file", off));
+          }
           if (!inject_.load(std::memory_order_relaxed) || !chance(rate)) {
             return FaultyBacking::Fault::kNone;
           }

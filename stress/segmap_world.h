@@ -21,6 +21,7 @@
 #ifndef HATCHECK_STRESS_SEGMAP_WORLD_H_
 #define HATCHECK_STRESS_SEGMAP_WORLD_H_
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -31,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "platform/threads/cpu.h"
 #include "segmap/audit.h"
 #include "segmap/segmap.h"
 #include "stress/ops.h"
@@ -120,6 +122,8 @@ class SegmapWorld {
   const SegmapSetup setup_;
   std::atomic<bool> inject_{false};
   std::atomic<uint64_t> injected_{0};
+  // CPUs that throw pages away, and so must not write any. Each is read and written by its thread.
+  std::array<std::atomic<bool>, kMaxCpus> discarding_{};
   std::vector<std::unique_ptr<SegFile>> files_;
   std::unique_ptr<Segmap> segmap_;
 

@@ -1,5 +1,7 @@
 #include "stress/watchdog.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -35,11 +37,14 @@ Watchdog::Watchdog(std::vector<const Pulse*> pulses, absl::Duration limit,
                    std::function<std::string(size_t)> name)
     : pulses_(std::move(pulses)), limit_(limit), name_(std::move(name)), seen_(pulses_.size()) {}
 
-std::optional<Stuck> Watchdog::look(absl::Duration now) {
+std::optional<Stuck> Watchdog::look(absl::Duration now, absl::Duration had) {
   if (last_look_) {
-    watched_ += std::clamp(now - *last_look_, absl::ZeroDuration(), kLongestStep);
+    absl::Duration passed = std::clamp(now - *last_look_, absl::ZeroDuration(), kLongestStep);
+    if (!all_wait()) passed = std::min(passed, had - last_had_);
+    watched_ += passed;
   }
   last_look_ = now;
+  last_had_ = had;
   if (watched_ >= next_deadlock_search_) {
     next_deadlock_search_ = watched_ + kDeadlockSearch;
     const std::string cycle = find_deadlock();
@@ -57,6 +62,17 @@ std::optional<Stuck> Watchdog::look(absl::Duration now) {
   }
   if (late.empty()) return std::nullopt;
   return judge(late, busy);
+}
+
+bool Watchdog::all_wait() const {
+  const std::vector<CpuState> states = cpu_states();
+  size_t waiting = 0, busy = 0;
+  for (const Pulse* pulse : pulses_) busy += pulse->beats() % 2;
+  for (const CpuState& state : states) {
+    const bool in_operation = state.cpu < pulses_.size() && pulses_[state.cpu]->beats() % 2 != 0;
+    waiting += in_operation && state.waiting ? 1 : 0;
+  }
+  return busy != 0 && waiting == busy;
 }
 
 Stuck Watchdog::judge(const std::vector<size_t>& late, size_t busy) const {
@@ -77,6 +93,13 @@ Stuck Watchdog::judge(const std::vector<size_t>& late, size_t busy) const {
   }
   return {Kind::kNoProgress,
           absl::StrCat("stuck: no operation has ended for ", how_long, ": ", who)};
+}
+
+absl::Duration processor_time(uint32_t threads) {
+  timespec used = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  const uint32_t processors = std::max(1u, std::min(threads, std::thread::hardware_concurrency()));
+  return absl::DurationFromTimespec(used) / processors;
 }
 
 TimeLimit::TimeLimit(std::string what, absl::Duration limit) {

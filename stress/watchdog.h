@@ -8,8 +8,9 @@
 //     operation sleeps on a condition variable, nobody is left to wake them: "lost wake-up".
 //     Otherwise "no progress".
 //
-// Time in which the watchdog itself did not run (the process was stopped, or the host is
-// overloaded) does not count: the others did not run then either.
+// Time counts as far as the threads could run in it. Not time in which the watchdog itself did not
+// run (the process was stopped). On a host that is busy with other things, no more than the process
+// had of the processors; unless all its operations wait, for then that is nothing.
 //
 // Thread safety: Pulse is written by its thread and read by any; a Watchdog belongs to one thread.
 #ifndef HATCHECK_STRESS_WATCHDOG_H_
@@ -50,12 +51,14 @@ struct Stuck {
 
 class Watchdog {
  public:
-  // `name` says what thread i does now, for the message: "cpu 3 (unload 0x...)".
+  // pulses[i] is that of the thread on CPU i. `name` says what thread i does now, for the message:
+  // "cpu 3 (unload 0x...)".
   Watchdog(std::vector<const Pulse*> pulses, absl::Duration limit,
            std::function<std::string(size_t)> name);
 
-  // To be called a few times a second with the time on a clock that is never set.
-  std::optional<Stuck> look(absl::Duration now);
+  // To be called a few times a second with the time on a clock that is never set, and the processor
+  // time of the process, divided by the processors that it keeps busy when nothing is in its way.
+  std::optional<Stuck> look(absl::Duration now, absl::Duration had);
 
  private:
   struct Seen {
@@ -63,6 +66,8 @@ class Watchdog {
     absl::Duration since;  // in watched time
   };
 
+  // Whether every thread that is in an operation waits for another one.
+  bool all_wait() const;
   Stuck judge(const std::vector<size_t>& late, size_t busy) const;
 
   const std::vector<const Pulse*> pulses_;
@@ -72,7 +77,12 @@ class Watchdog {
   absl::Duration watched_;  // time in which somebody looked
   absl::Duration next_deadlock_search_;
   std::optional<absl::Duration> last_look_;
+  absl::Duration last_had_;
 };
+
+// The processor time of this process so far, divided by the processors of the host or by `threads`,
+// whatever is less.
+absl::Duration processor_time(uint32_t threads);
 
 // Fails with "no progress" if its scope takes longer than the limit: for the parts of a program
 // that one thread does alone.

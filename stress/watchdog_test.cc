@@ -21,7 +21,8 @@ class WatchdogTest : public testing::Test {
     std::optional<Stuck> found;
     for (; time > absl::ZeroDuration() && !found; time -= absl::Milliseconds(500)) {
       now_ += absl::Milliseconds(500);
-      found = dog_.look(now_);
+      had_ += absl::Milliseconds(500) * share_;
+      found = dog_.look(now_, had_);
     }
     return found;
   }
@@ -33,7 +34,8 @@ class WatchdogTest : public testing::Test {
     }
   }
 
-  absl::Duration now_;
+  absl::Duration now_, had_;
+  double share_ = 1;  // of the processors that it wants
   Pulse pulses_[3];
   Watchdog dog_{{&pulses_[0], &pulses_[1], &pulses_[2]}, absl::Seconds(10), Name};
 };
@@ -80,6 +82,13 @@ TEST_F(WatchdogTest, TimeInWhichItDidNotRunDoesNotCount) {
   EXPECT_TRUE(Pass(absl::Seconds(3)));
 }
 
+TEST_F(WatchdogTest, OnABusyHostOnlyTheTimeThatTheProcessHadCounts) {
+  share_ = 0.25;
+  pulses_[0].begin();
+  EXPECT_FALSE(Pass(absl::Seconds(39)));
+  EXPECT_TRUE(Pass(absl::Seconds(3)));
+}
+
 TEST_F(WatchdogTest, IfAllWhoAreInAnOperationSleepItIsALostWakeup) {
   static constexpr LockClass kClass{"sleep.lock", 50};
   Mutex mutex(kClass);
@@ -102,6 +111,7 @@ TEST_F(WatchdogTest, IfAllWhoAreInAnOperationSleepItIsALostWakeup) {
     if (asleep == 2) break;
     std::this_thread::yield();
   }
+  share_ = 0;  // who sleeps needs no processor
   const auto stuck = Pass(absl::Seconds(20));
   ASSERT_TRUE(stuck);
   EXPECT_EQ(stuck->kind, Kind::kLostWakeup);

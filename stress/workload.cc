@@ -165,7 +165,14 @@ std::vector<WeightedOp> mixed_weights() {
           {"pageunload", 30}, {"pagesync", 30}, {"pageout", 15}, {"large", 4},   {"switch", 30},
           {"exit", 4},        {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},
           {"window", 15},     {"idle", 10},     {"steal", 1},    {"reap", 1},    {"offlist", 5},
-          {"array", 1}};
+          {"array", 1},       {"attrs", 4},     {"bits", 4},     {"keep", 1},    {"graft", 3},
+          {"mempte", 1}};
+}
+
+std::vector<WeightedOp> pressure_weights() {
+  std::vector<WeightedOp> weights = mixed_weights();
+  weights.push_back({"resv", 20});
+  return weights;
 }
 
 Workload segmap_workload() {
@@ -233,31 +240,18 @@ std::vector<Workload> make_workloads() {
                   {"steal", 1}},
                  1500,
                  32768});
-  all.push_back({"churn",
-                 "address spaces and page tables come and go",
-                 {{"fault", 300},
-                  {"touch", 100},
-                  {"speculate", 100},
-                  {"unload", 300},
-                  {"probe", 40},
-                  {"pageunload", 40},
-                  {"lock", 20},
-                  {"exit", 20},
-                  {"fork", 10},
-                  {"swapout", 10},
-                  {"steal", 20},
-                  {"reap", 4},
-                  {"switch", 60},
-                  {"attach", 10},
-                  {"detach", 10},
-                  {"large", 3},
-                  {"devload", 20},
-                  {"offlist", 20},
-                  {"array", 1}},
-                 64,
-                 32768,
-                 0,
-                 0.02});
+  all.push_back(
+      {"churn",
+       "address spaces and page tables come and go",
+       {{"fault", 300},     {"touch", 100},  {"speculate", 100}, {"unload", 300}, {"probe", 40},
+        {"pageunload", 40}, {"lock", 20},    {"exit", 20},       {"fork", 10},    {"swapout", 10},
+        {"steal", 20},      {"reap", 4},     {"switch", 60},     {"attach", 10},  {"detach", 10},
+        {"large", 3},       {"devload", 20}, {"offlist", 20},    {"array", 1},    {"attrs", 10},
+        {"bits", 10},       {"keep", 2},     {"graft", 10},      {"mempte", 2}},
+       64,
+       32768,
+       0,
+       0.02});
   all.push_back({"shootdown",
                  "CPUs use memory while others unload, protect and remap it",
                  {{"touch", 600},
@@ -272,12 +266,13 @@ std::vector<Workload> make_workloads() {
                   {"large", 4},
                   {"attach", 5},
                   {"detach", 5},
+                  {"reap", 1},
                   {"fork", 2},
                   {"exit", 2}},
                  3,
                  8192});
   all.push_back({"pressure", "allocations fail, reserves are empty, tables are stolen",
-                 mixed_weights(), 48, 12288, 0.3, 0.05, 0});
+                 pressure_weights(), 48, 12288, 0.3, 0.05, 0});
   all.push_back(segmap_workload());
   return all;
 }
@@ -326,6 +321,7 @@ SystemConfig system_config(const Options& options, const Workload& workload) {
   config.reserves = options.reserve_owner;
   config.mlist_num_lock = options.mlist_locks != 0 ? options.mlist_locks : published_locks;
   config.hash_num_lock = options.hash_locks != 0 ? options.hash_locks : published_locks;
+  if (options.buckets != 0) config.hment_num_hash = config.hat_num_hash = options.buckets;
   config.htable_reserve_amount = reserve(options.htable_reserve);
   config.hment_reserve_amount = reserve(options.hment_reserve);
   config.alloc_failures_per_million = per_million(workload.default_fail_rate, options.fail_rate);

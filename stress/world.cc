@@ -5,8 +5,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hat/hat_page.h"
+#include "hat/kmem.h"
 #include "stress/segmap_world.h"
 #include "stress/sparse_backing.h"
+#include "vm/page_alloc.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
@@ -35,7 +37,10 @@ class World::UnloadWatch final : public PageMappingOps {
 };
 
 World::World(System& sys_in)
-    : sys(sys_in), oracle(sys_in), watch_(std::make_unique<UnloadWatch>(oracle, *sys_in.page_ops)) {
+    : sys(sys_in),
+      oracle(sys_in),
+      watch_(std::make_unique<UnloadWatch>(oracle, *sys_in.page_ops)),
+      promised_(promised_pages()) {
   sys.vm.set_mapping_ops(watch_.get());
   pageout_hand_ = page_first(sys.vm);
 }
@@ -378,6 +383,34 @@ void World::unload(Process& p, uintptr_t va, uint64_t pages) {
   for (uint64_t i = 0; i < pages; ++i) p.shadow.end_unmapped(va + i * pagesize);
 }
 
+// Every page table and every page of the kernel's heap was promised first.
+int64_t World::promised_pages() const {
+  return availrmem(sys.vm) + sys.active_ptables.load(std::memory_order_relaxed) +
+         sys.kmem_backed.load(std::memory_order_relaxed) / kSlabBytes;
+}
+
+absl::Status World::compare_pages() const {
+  for (pfn_t pfn = 0; pfn < sys.vm.npages; ++pfn) {
+    const page_t& page = sys.vm.pages[pfn];
+    const vnode_t* const vp = page.p_vnode.load(std::memory_order_relaxed);
+    if (vp == nullptr || vp == &sys.vm.kvp || PP_ISFREE(&page)) continue;
+    const int32_t locks = page.p_selock.load(std::memory_order_relaxed);
+    if (locks == 0 && !page_iolocked(&page)) continue;
+    return absl::InternalError(absl::StrFormat(
+        "page %d (%s offset 0x%x) is locked, and no operation is under way: p_selock %d%s", pfn,
+        vp->v_name, page.p_offset.load(std::memory_order_relaxed), locks,
+        page_iolocked(&page) ? ", I/O lock" : ""));
+  }
+  const int64_t promised = promised_pages();
+  if (promised == promised_) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrFormat("availrmem (%d pages), page tables (%d) and the kernel's heap (%d bytes) "
+                      "make %d pages, at first "
+                      "they made %d",
+                      availrmem(sys.vm), sys.active_ptables.load(std::memory_order_relaxed),
+                      sys.kmem_backed.load(std::memory_order_relaxed), promised, promised_));
+}
+
 absl::Status World::compare() {
   for (auto& slot : slots) {
     if (slot->process == nullptr) continue;
@@ -396,6 +429,8 @@ absl::Status World::compare() {
     }
   }
   oracle.settle();
+  const absl::Status pages = compare_pages();
+  if (!pages.ok()) return pages;
   return segmap != nullptr ? segmap->audit() : absl::OkStatus();
 }
 

@@ -226,7 +226,12 @@ class World {
   void pass_through_mlist(pfn_t pfn);
   void inherit(Process& child, Process& parent);
 
+  // Quiescent: what only operations may hold, and where all memory that was promised has gone.
+  absl::Status compare_pages() const;
+  int64_t promised_pages() const;
+
   std::unique_ptr<UnloadWatch> watch_;
+  const int64_t promised_;  // when the world was made
   Atomic<uint64_t> next_id_{1};
   page_t* pageout_hand_ = nullptr;  // the pageout thread's
 };

@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "platform/threads/lock_stats.h"
+#include "platform/threads/pauses.h"
 #include "platform/where.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -28,47 +29,58 @@ class Atomic {
   Atomic(const Atomic&) = delete;
   Atomic& operator=(const Atomic&) = delete;
 
-  T load(std::memory_order order, Where = Where::here()) const { return value_.load(order); }
+  T load(std::memory_order order, Where where = Where::here()) const {
+    Pauses::before_sync(where);
+    return value_.load(order);
+  }
 
-  void store(T value, std::memory_order order, Where = Where::here()) {
+  void store(T value, std::memory_order order, Where where = Where::here()) {
+    Pauses::before_sync(where);
     value_.store(value, order);
   }
 
-  T exchange(T value, std::memory_order order, Where = Where::here()) {
+  T exchange(T value, std::memory_order order, Where where = Where::here()) {
+    Pauses::before_sync(where);
     if constexpr (kObserved) stats_rmw();
     return value_.exchange(value, order);
   }
 
   // True if the value was `expected` and is now `desired`; otherwise `expected` is what it was.
   bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
-                               std::memory_order failure, Where = Where::here()) {
+                               std::memory_order failure, Where where = Where::here()) {
+    Pauses::before_sync(where);
     if constexpr (kObserved) stats_cas();
     return value_.compare_exchange_strong(expected, desired, success, failure);
   }
 
   // Each returns the value from before.
   T fetch_add(T operand, std::memory_order order,
-              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+              Where where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+    Pauses::before_sync(where);
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_add(operand, order);
   }
   T fetch_sub(T operand, std::memory_order order,
-              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+              Where where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+    Pauses::before_sync(where);
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_sub(operand, order);
   }
   T fetch_and(T operand, std::memory_order order,
-              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+              Where where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+    Pauses::before_sync(where);
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_and(operand, order);
   }
   T fetch_or(T operand, std::memory_order order,
-             Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+             Where where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+    Pauses::before_sync(where);
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_or(operand, order);
   }
   T fetch_xor(T operand, std::memory_order order,
-              Where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+              Where where = Where::here()) requires(std::integral<T> && !std::same_as<T, bool>) {
+    Pauses::before_sync(where);
     if constexpr (kObserved) stats_rmw();
     return value_.fetch_xor(operand, order);
   }

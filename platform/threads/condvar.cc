@@ -9,6 +9,7 @@ namespace hatcheck::inline HATCHECK_BACKEND {
 void CondVar::wait(Mutex& mutex, Where where) {
   Cpu& me = Cpu::current();
   if (!mutex.held()) mutex.misuse(Kind::kUnlockByNonOwner, where);
+  Pauses::before_sync(where);
   // In this order, so that the CPU never appears to wait for a mutex that it holds itself.
   mutex.no_longer_owned(me);
   // What else is held is held while the mutex is entered again.

@@ -35,11 +35,13 @@ class CondVar {
   CondVar& operator=(const CondVar&) = delete;
 
   void wait(Mutex& mutex, Where where = Where::here()) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
-  void signal(Where = Where::here()) {
+  void signal(Where where = Where::here()) {
+    Pauses::before_sync(where);
     condvar_.notify_one();
     if constexpr (kObserved) stats_signalled(this);
   }
-  void broadcast(Where = Where::here()) {
+  void broadcast(Where where = Where::here()) {
+    Pauses::before_sync(where);
     condvar_.notify_all();
     if constexpr (kObserved) stats_signalled(this);
   }

@@ -1,8 +1,8 @@
 // Guarded<T>: a plain field that a lock protects.
 //
 // `f()` reads it and `f = v` writes it; both carry file and line on the engines that check for
-// races. On real threads it is exactly a T: ThreadSanitizer sees the access itself. A field whose
-// value is needed twice is read into a local.
+// races. On real threads it is exactly a T: ThreadSanitizer sees the access itself, and Pauses in
+// the observed build. A field whose value is needed twice is read into a local.
 //
 // Precondition: the accesses are ordered by a lock or by another happens-before edge. Reading a
 // field that was never assigned gives T{}; not modelled as an uninitialised read here.
@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "platform/threads/backend.h"
+#include "platform/threads/pauses.h"
 #include "platform/where.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -41,9 +42,13 @@ class Guarded {
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
 
-  T operator()(Where = Where::here()) const { return value_; }
+  T operator()(Where where = Where::here()) const {
+    Pauses::before_access(&value_, FieldAccess::kRead, where);
+    return value_;
+  }
 
   Guarded& operator=(At<T> at) {
+    Pauses::before_access(&value_, FieldAccess::kWrite, at.where);
     value_ = std::move(at.value);
     return *this;
   }

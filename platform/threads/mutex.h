@@ -26,6 +26,7 @@
 #include "platform/lock_class.h"
 #include "platform/threads/cpu.h"
 #include "platform/threads/lock_stats.h"
+#include "platform/threads/pauses.h"
 #include "platform/where.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -43,6 +44,7 @@ class ABSL_LOCKABLE Mutex {
 
   void enter(Where where = Where::here())
       ABSL_EXCLUSIVE_LOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    Pauses::before_sync(where);
     Cpu& me = Cpu::current();
     if (owner_.load(std::memory_order_relaxed) == &me) [[unlikely]] {
       misuse(Kind::kRecursion, where);
@@ -57,6 +59,7 @@ class ABSL_LOCKABLE Mutex {
 
   bool tryenter(Where where = Where::here())
       ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    Pauses::before_sync(where);
     Cpu& me = Cpu::current();
     // std::mutex leaves try_lock by the owner undefined.
     if (owner_.load(std::memory_order_relaxed) == &me || !mutex_.try_lock()) {
@@ -70,6 +73,7 @@ class ABSL_LOCKABLE Mutex {
   }
 
   void exit(Where where = Where::here()) ABSL_UNLOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    Pauses::before_sync(where);
     Cpu& me = Cpu::current();
     if (owner_.load(std::memory_order_relaxed) != &me) [[unlikely]] {
       misuse(Kind::kUnlockByNonOwner, where);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "platform/threads/lock_stats.h"
+#include "platform/threads/pauses.h"
 
 #ifdef HATCHECK_WITH_TSAN
 #include <sanitizer/tsan_interface.h>
@@ -85,6 +86,7 @@ void RwLock::wake() {
 }
 
 void RwLock::enter(RwMode mode, Where where) {
+  Pauses::before_sync(where);
   Cpu& me = Cpu::current();
   if (me.find(this) != nullptr) [[unlikely]] {
     misuse(Kind::kRecursion, "is entered by a thread that holds it", where);
@@ -121,6 +123,7 @@ void RwLock::enter(RwMode mode, Where where) {
 }
 
 bool RwLock::tryenter(RwMode mode, Where where) {
+  Pauses::before_sync(where);
   Cpu& me = Cpu::current();
   bool entered = false;
   if (me.find(this) == nullptr) {
@@ -140,6 +143,7 @@ bool RwLock::tryenter(RwMode mode, Where where) {
 }
 
 bool RwLock::tryupgrade(Where where) {
+  Pauses::before_sync(where);
   Cpu& me = Cpu::current();
   HeldLock* held = me.find(this);
   if (held == nullptr || held->id.mode() != LockMode::kReader) [[unlikely]] {
@@ -158,6 +162,7 @@ bool RwLock::tryupgrade(Where where) {
 }
 
 void RwLock::downgrade(Where where) {
+  Pauses::before_sync(where);
   Cpu& me = Cpu::current();
   HeldLock* held = me.find(this);
   if (held == nullptr || held->id.mode() != LockMode::kWriter) [[unlikely]] {
@@ -175,6 +180,7 @@ void RwLock::downgrade(Where where) {
 }
 
 void RwLock::exit(Where where) {
+  Pauses::before_sync(where);
   Cpu& me = Cpu::current();
   const HeldLock* held = me.find(this);
   if (held == nullptr) [[unlikely]] {

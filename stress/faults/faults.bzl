@@ -12,7 +12,7 @@ FAULTS = {
     "create_no_second_search": _fault(
         "churn",
         "link_ptp|invariant 1[67]",
-        ["--hats=2", "--preempt_rate=5000"],
+        ["--hats=2", "--pause_rate=50"],
     ),
     "hment_leak": _fault("share", "invariant 39"),
     "inval_no_flush": _fault(
@@ -26,12 +26,12 @@ FAULTS = {
     "prepare_no_recheck": _fault(
         "mix",
         "hment_prepare|invariant [126]:",
-        ["--hats=3", "--preempt_rate=5000", "--fail_rate=0.5"],
+        ["--hats=3", "--pause_rate=50", "--fail_rate=0.5"],
     ),
     "release_frees_busy": _fault(
         "churn",
         "invariant [0-9]|use after free|ht_busy|crash",
-        ["--hats=2", "--preempt_rate=5000"],
+        ["--hats=2", "--pause_rate=50"],
     ),
     "remove_keeps_share": _fault("share", "invariant 2:|still has .* mappings"),
     # With both orders.
@@ -44,7 +44,7 @@ FAULTS = {
         "churn",
         # A table that is freed while it is in use breaks whatever is next.
         "violated .(assertion|panic|crash|use after free|no progress|deadlock)",
-        ["--hats=2", "--preempt_rate=5000", "--steal_rate=0.3", "--stuck_after=10s"],
+        ["--hats=2", "--pause_rate=50", "--steal_rate=0.3", "--stuck_after=10s"],
     ),
     "steal_under_htable": _fault(
         "churn",
