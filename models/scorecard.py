@@ -80,7 +80,8 @@ def first_line(path):
 
 
 # Of every stress run: many threads for few locks, and pauses wherever they touch what they share.
-STRESS = ["--threads=8", "--pause_rate=1000", "--mlist_locks=4", "--hash_locks=4", "--stuck_after=8s"]
+STRESS = ["--threads=8", "--focus=4", "--pause_rate=1000", "--mlist_locks=4", "--hash_locks=4",
+          "--buckets=64", "--stuck_after=8s"]
 # The design that a file belongs to, where it is not that of the defaults.
 DESIGNS = {
     "hat/hment_index_chain.cc": ["--index=chain"],
@@ -91,6 +92,7 @@ WORKLOADS = {
     "mix": ["--workload=mix", "--hats=4", "--pages=4096"],
     "churn": ["--workload=churn", "--hats=2", "--steal_rate=0.3"],
     "shootdown": ["--workload=shootdown"],
+    "turnover": ["--workload=turnover"],
     "pressure": ["--workload=pressure", "--hats=4", "--pages=4096"],
     "segmap": ["--workload=segmap", "--slots=4"],
     "kpm": ["--workload=segmap", "--slots=4", "--kpm"],
@@ -106,7 +108,7 @@ def stress_for(path):
     elif path.startswith("vm/"):
         names = ["segmap", "mix", "pressure"]
     else:
-        names = ["churn", "mix", "shootdown", "pressure"]
+        names = ["churn", "turnover", "shootdown", "mix", "pressure"]
     return [WORKLOADS[name] + STRESS + DESIGNS.get(path, []) for name in names]
 
 

@@ -319,7 +319,8 @@ OpResult op_graft(World& world, Worker& w, const Draw& d) {
   };
   // What the source maps is there or is to be faulted in, but nothing else is.
   constexpr int kLooks = 3;
-  for (uintptr_t at = va; at < va + len; at += pagesize * (1 + d.r[3] % 7)) {
+  const uint64_t step = pagesize * (1 + d.r[3] % 61);
+  for (uintptr_t at = va; at < va + len; at += step) {
     if (is_own(at)) continue;
     const uintptr_t from = source + (at - va);
     for (int look = 0;; ++look) {
@@ -340,7 +341,7 @@ OpResult op_graft(World& world, Worker& w, const Draw& d) {
   if (own_pages != 0) hat_unload(sys, hat, own_va, own_pages * pagesize, HAT_UNLOAD_UNLOCK);
   world.unlock_pages(own);
   hat_unshare(sys, hat, va, len, 0);
-  for (uintptr_t at = va; at < va + len; at += pagesize) {
+  for (uintptr_t at = va; at < va + len; at += step) {
     if (!is_own(at)) expect_unmapped(world, "graft", p, at);
   }
   world.expect_unreachable(w.cpu, va, Privilege::kUser, "hat_unshare");

@@ -104,6 +104,8 @@ OpResult op_window(World& world, Worker& w, const Draw& d) {
     return OpResult::kNothingToDo;
   }
   if (!world.map_window(w.cpu, id)) return OpResult::kNothingToDo;
+  if (d.r[3] / 64 % 4 == 0) steal_by_hand(world, /*table=*/d.r[3] / 256 % 2 == 0);
+  world.probe_window(w.cpu);
   world.peek_window(w.cpu, w.cpu);
   world.peek_window(w.cpu, d.r[3] % world.sys.machine.ncpus());
   world.unmap_window(w.cpu);

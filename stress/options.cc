@@ -30,6 +30,8 @@ ABSL_FLAG(absl::Duration, duration, absl::Seconds(60), "how long to run, like 60
 ABSL_FLAG(uint64_t, ops, 0, "stop each thread after this many operations; 0: by time only");
 ABSL_FLAG(uint64_t, seed, 0, "seed of every thread's operation sequence; 0: from the clock");
 ABSL_FLAG(uint32_t, hats, 0, "address spaces; 0: the workload's own number");
+ABSL_FLAG(uint32_t, focus, 64,
+          "segments of an address space, and pages of each, that most operations go to");
 ABSL_FLAG(uint64_t, pages, 0, "physical frames; 0: the workload's own number");
 ABSL_FLAG(std::string, maps, "", "folder of saved maps files for --workload=maps; empty: /proc");
 ABSL_FLAG(std::string, index, "avl", "mapping-list index: chain or avl");
@@ -81,6 +83,7 @@ const std::vector<std::string>& flag_names() {
                                                  "ops",
                                                  "seed",
                                                  "hats",
+                                                 "focus",
                                                  "pages",
                                                  "maps",
                                                  "index",
@@ -282,6 +285,7 @@ absl::Status check(const Options& o) {
     return out_of_range("threads", absl::StrCat(o.threads), absl::StrCat("0 to ", kMostThreads));
   }
   if (o.hats > 100000) return out_of_range("hats", absl::StrCat(o.hats), "0 to 100000");
+  if (o.focus == 0) return out_of_range("focus", "0", "1 or more");
   if (o.pages != 0 && (o.pages < 4096 || o.pages > (1u << 22))) {
     return out_of_range("pages", absl::StrCat(o.pages), "4096 to 4194304 (16 GiB), or 0");
   }
@@ -322,6 +326,7 @@ absl::StatusOr<Options> from_flags() {
   o.ops = absl::GetFlag(FLAGS_ops);
   o.seed = absl::GetFlag(FLAGS_seed);
   o.hats = absl::GetFlag(FLAGS_hats);
+  o.focus = absl::GetFlag(FLAGS_focus);
   o.pages = absl::GetFlag(FLAGS_pages);
   o.maps_dir = absl::GetFlag(FLAGS_maps);
   o.mlist_locks = absl::GetFlag(FLAGS_mlist_locks);
@@ -407,6 +412,7 @@ std::vector<std::pair<std::string, std::string>> option_values(const Options& o)
       {"ops", text(o.ops)},
       {"seed", text(o.seed)},
       {"hats", text(o.hats)},
+      {"focus", text(o.focus)},
       {"pages", text(o.pages)},
       {"maps", o.maps_dir},
       {"index", name_of(kIndexes, o.index)},

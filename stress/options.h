@@ -25,6 +25,7 @@ struct Options {
   uint64_t ops = 0;      // stop each thread after this many operations; 0: by time only
   uint64_t seed = 0;     // 0: drawn from the clock; always printed
   uint32_t hats = 0;     // address spaces; 0: the workload's own number
+  uint32_t focus = 64;   // segments, and pages of each, that most operations go to
   uint64_t pages = 0;    // physical frames; 0: the workload's own number
   std::string maps_dir;  // folder of saved maps files; empty: /proc
   IndexDesign index = IndexDesign::kAvl;

@@ -50,6 +50,7 @@ TEST(Options, EveryFlagReachesItsField) {
                         "--ops=7",
                         "--seed=42",
                         "--hats=9",
+                        "--focus=5",
                         "--pages=8192",
                         "--index=chain",
                         "--invalidation=captured",
@@ -76,6 +77,7 @@ TEST(Options, EveryFlagReachesItsField) {
   EXPECT_EQ(o->ops, 7u);
   EXPECT_EQ(o->seed, 42u);
   EXPECT_EQ(o->hats, 9u);
+  EXPECT_EQ(o->focus, 5u);
   EXPECT_EQ(o->pages, 8192u);
   EXPECT_EQ(o->index, IndexDesign::kChain);
   EXPECT_EQ(o->invalidation, InvalidationDesign::kCaptured);

@@ -58,6 +58,7 @@ Expectation ShadowSpace::believe(const Cell& cell) const {
   Expectation e;
   e.pfn = cell.pfn;
   e.writable = cell.writable;
+  e.stealable = stealable_;
   e.version = cell.version;
   if (cell.in_flight > 0 || cell.state == State::kUnknown) {
     e.belief = Belief::kAny;
@@ -157,7 +158,8 @@ absl::Status Oracle::check(uintptr_t va, pfn_t seen, const Expectation& before,
         absl::StrFormat("oracle O1: va 0x%x was loaded with frame %d, but %s frame %d there", va,
                         before.pfn, finds, seen));
   }
-  if (seen == PFN_INVALID && before.belief == Belief::kMapped && !stealing_since_settle()) {
+  if (seen == PFN_INVALID && before.belief == Belief::kMapped &&
+      !(before.stealable && stealing_since_settle())) {
     return absl::InternalError(absl::StrFormat(
         "oracle O3: va 0x%x was loaded with frame %d and never unloaded or stolen, but the HAT "
         "has no translation there",

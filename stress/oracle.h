@@ -11,8 +11,8 @@
 //   progress. A
 //               cell remembers the (even) epoch of its load; a later even epoch means surely
 //               unmapped. This is exact because a load holds the page SHARED and pageunload EXCL.
-//   stealing    not announced. While the HAT's steal counters stand as they stood at the last
-//   settle(), a
+//   stealing    not announced, and only from spaces that may be stolen from. While the HAT's steal
+//   counters stand as they stood at the last settle(), a
 //               mapping that was loaded must still be there; otherwise it may be gone.
 //
 // What is checked:
@@ -53,6 +53,7 @@ struct Expectation {
   Belief belief = Belief::kUnmapped;
   pfn_t pfn = PFN_INVALID;
   bool writable = false;
+  bool stealable = true;
   uint64_t version = 0;  // changes with every begin and end, and with the frame's unload epoch
 };
 
@@ -65,6 +66,10 @@ class Oracle;
 class ShadowSpace {
  public:
   explicit ShadowSpace(Oracle& oracle);
+
+  // Nobody steals from the kernel, nor from an address space whose tables others share. To be
+  // called before the space is used.
+  void never_stolen_from() { stealable_ = false; }
 
   void begin(uintptr_t va);
   // The call returned and pp's frame is mapped at va. epoch is Oracle::unload_epoch(pfn), read
@@ -112,6 +117,7 @@ class ShadowSpace {
   Expectation believe(const Cell& cell) const;
 
   Oracle& oracle_;
+  bool stealable_ = true;
   Atomic<uint32_t> swap_epoch_{0};
   std::array<Stripe, kStripes> stripes_;
 };

@@ -120,6 +120,21 @@ void build_shootdown(World& world, uint32_t hats) {
   add_slots(world, hats);
 }
 
+// Processes of a few pages, which are gone as soon as they are there.
+void build_turnover(World& world, uint32_t hats) {
+  world.add_shared_memory(2 * kLarge);
+  vnode_t* shared = world.add_file("shared", false);
+  for (int i = 0; i < 2; ++i) {
+    ProcessTemplate program{absl::StrCat("short", i), {}};
+    program.segments.push_back(
+        segment(0x400000 + i * kLarge, 8 * kPage, kRead | kWrite, shared, SegType::kShared));
+    program.segments.push_back(
+        segment(0x1000000, 8 * kPage, kRead | kWrite, nullptr, SegType::kPrivate));
+    world.add_program(std::move(program));
+  }
+  add_slots(world, hats);
+}
+
 // One process of the real machine.
 ProcessTemplate program_of(World& world, const ProcessMaps& maps,
                            std::map<std::pair<std::string, uint64_t>, vnode_t*>* files) {
@@ -247,7 +262,7 @@ std::vector<Workload> make_workloads() {
         {"pageunload", 40}, {"lock", 20},    {"exit", 20},       {"fork", 10},    {"swapout", 10},
         {"steal", 20},      {"reap", 4},     {"switch", 60},     {"attach", 10},  {"detach", 10},
         {"large", 3},       {"devload", 20}, {"offlist", 20},    {"array", 1},    {"attrs", 10},
-        {"bits", 10},       {"keep", 2},     {"graft", 10},      {"mempte", 2}},
+        {"bits", 10},       {"keep", 2},     {"graft", 4},       {"mempte", 2}},
        64,
        32768,
        0,
@@ -271,6 +286,24 @@ std::vector<Workload> make_workloads() {
                   {"exit", 2}},
                  3,
                  8192});
+  all.push_back({"turnover",
+                 "small processes exit and fork while their pages are taken away",
+                 {{"fault", 200},
+                  {"touch", 60},
+                  {"unload", 20},
+                  {"pageunload", 120},
+                  {"pagesync", 20},
+                  {"pageout", 20},
+                  {"exit", 120},
+                  {"fork", 60},
+                  {"swapout", 20},
+                  {"attach", 10},
+                  {"steal", 40},
+                  {"switch", 20}},
+                 6,
+                 8192,
+                 0,
+                 0.05});
   all.push_back({"pressure", "allocations fail, reserves are empty, tables are stolen",
                  pressure_weights(), 48, 12288, 0.3, 0.05, 0});
   all.push_back(segmap_workload());
@@ -338,7 +371,7 @@ absl::StatusOr<std::unique_ptr<World>> build_world(const Options& options, const
   const absl::Cleanup restore = [&sys, fail_rate] {
     sys.alloc_faults.per_million.store(fail_rate, std::memory_order_relaxed);
   };
-  auto world = std::make_unique<World>(sys);
+  auto world = std::make_unique<World>(sys, options.focus);
   const uint32_t hats = options.hats != 0 ? options.hats : workload.default_hats;
   const std::string name = workload.name;
   if (name == "maps") {
@@ -348,6 +381,8 @@ absl::StatusOr<std::unique_ptr<World>> build_world(const Options& options, const
     build_share(*world, hats);
   } else if (name == "churn") {
     build_churn(*world, hats);
+  } else if (name == "turnover") {
+    build_turnover(*world, hats);
   } else if (name == "shootdown") {
     build_shootdown(*world, hats);
   } else if (name == "segmap") {

@@ -36,12 +36,14 @@ class World::UnloadWatch final : public PageMappingOps {
   PageMappingOps& hat_;
 };
 
-World::World(System& sys_in)
+World::World(System& sys_in, uint32_t focus)
     : sys(sys_in),
       oracle(sys_in),
       watch_(std::make_unique<UnloadWatch>(oracle, *sys_in.page_ops)),
+      focus_(focus),
       promised_(promised_pages()) {
   sys.vm.set_mapping_ops(watch_.get());
+  kernel_shadow.never_stolen_from();
   pageout_hand_ = page_first(sys.vm);
 }
 
@@ -117,6 +119,7 @@ void World::add_shared_memory(uint64_t bytes) {
   Process& holder = *shm->holder;
   WriterGuard guard(holder.as.a_lock);
   holder.as.a_hat = hat_alloc(sys, &holder.as);
+  holder.shadow.never_stolen_from();
   for (uint64_t at = 0; at < bytes; at += sys.mmu().pagesize()) {
     load(holder, shm->base + at, {shm->vp, at}, AccessKind::kWrite,
          PROT_READ_ATTR | PROT_WRITE_ATTR, HAT_LOAD_SHARE);
@@ -269,8 +272,11 @@ SharedMemory* World::shared_memory_of(const seg_t& seg) {
 
 const seg_t* World::pick_segment(Process& p, uint64_t random) {
   if (p.as.a_segments.empty()) return nullptr;
+  uint64_t segments = p.as.a_segments.size();
+  const bool near = random % 8 != 0;
+  if (near && segments > focus_) segments = focus_;
   auto it = p.as.a_segments.begin();
-  std::advance(it, random % p.as.a_segments.size());
+  std::advance(it, (random >> 8) % segments);
   return &it->second;
 }
 
@@ -278,7 +284,7 @@ uintptr_t World::pick_page(const seg_t& seg, uint64_t random) const {
   const uint64_t pagesize = sys.mmu().pagesize();
   uint64_t pages = seg.s_size / pagesize;
   const bool near = random % 8 != 0;
-  if (near && pages > 64) pages = 64;
+  if (near && pages > focus_) pages = focus_;
   return seg.s_base + (random >> 8) % pages * pagesize;
 }
 

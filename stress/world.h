@@ -80,7 +80,9 @@ class SegmapWorld;
 
 class World {
  public:
-  World(System& sys);
+  // focus: of how many segments, and of how many pages of each, pick_segment and pick_page choose
+  // most often.
+  explicit World(System& sys, uint32_t focus = 64);
   ~World();
 
   System& sys;
@@ -180,6 +182,8 @@ class World {
   // Maps id there, and takes it away again. Only by that CPU.
   bool map_window(CpuId cpu, PageId id);
   void unmap_window(CpuId cpu);
+  // Asks the HAT what that CPU has mapped there, and checks it.
+  void probe_window(CpuId cpu);
   // Reads the window of any CPU with kernel rights and checks what is found.
   void peek_window(CpuId reader, CpuId owner);
 
@@ -194,7 +198,7 @@ class World {
   uint64_t pageout(uint64_t wanted);
 
   // A random segment of p, or null if it has none; a_lock held. Likewise a random page of a
-  // segment, most often one of its first 64, so that processes meet.
+  // segment. Most often one of the first few, so that threads meet.
   const seg_t* pick_segment(Process& p, uint64_t random);
   uintptr_t pick_page(const seg_t& seg, uint64_t random) const;
   // The shared memory that a segment is attached to, or null.
@@ -231,6 +235,7 @@ class World {
   int64_t promised_pages() const;
 
   std::unique_ptr<UnloadWatch> watch_;
+  const uint64_t focus_;
   const int64_t promised_;  // when the world was made
   Atomic<uint64_t> next_id_{1};
   page_t* pageout_hand_ = nullptr;  // the pageout thread's

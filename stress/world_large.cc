@@ -109,6 +109,15 @@ void World::unmap_window(CpuId cpu) {
   kernel_shadow.end_unmapped(va);
 }
 
+void World::probe_window(CpuId cpu) {
+  const uintptr_t va = window(cpu);
+  const Expectation before = kernel_shadow.look(va);
+  const pfn_t seen = hat_getpfnum(sys, sys.kas_hat(), va);
+  const Expectation after = kernel_shadow.look(va);
+  const absl::Status status = oracle.check(va, seen, before, after);
+  if (!status.ok()) report_violation(absl::StrFormat("cpu %d's window: %s", cpu, status.message()));
+}
+
 void World::peek_window(CpuId reader, CpuId owner) {
   const uintptr_t va = window(owner);
   pfn_t wrong = PFN_INVALID;

@@ -23,6 +23,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "platform/threads/backend.h"
 #include "platform/where.h"
@@ -34,8 +36,9 @@ enum class FieldAccess : uint8_t { kRead, kWrite };
 class Pauses {
  public:
   // For the calling thread, while this lives: about `per_second` pauses a second; 0 is none. The
-  // seed decides how long they are, not what they hit.
-  explicit Pauses(uint32_t per_second, uint64_t seed = 0);
+  // seed decides how long they are, not what they hit. There are none in files whose path begins
+  // with one of `spared`, but their accesses to watched fields count.
+  explicit Pauses(uint32_t per_second, uint64_t seed = 0, std::vector<std::string> spared = {});
   ~Pauses();
   Pauses(const Pauses&) = delete;
   Pauses& operator=(const Pauses&) = delete;
@@ -78,7 +81,7 @@ class Pauses {
     std::atomic<uint32_t> cpu{0};
   };
   static constexpr uint64_t kBusy = 1, kWrites = uint64_t{1} << 63;
-  static constexpr size_t kSites = 4096, kWatches = 64;
+  static constexpr size_t kSites = 16384, kWatches = 64;
 
   static size_t hash(uint64_t value, size_t buckets) {
     return (value * 0x9e3779b97f4a7c15u >> 40) % buckets;
@@ -97,7 +100,7 @@ class Pauses {
   void pause_at(const Where& where, const void* field, FieldAccess access);
   void pause();
   // Whether it is time to pause at the site, which then knows when it is the next time.
-  bool take_turn(Site& site);
+  bool take_turn(Site& site, const Where& where);
   static void look_at_watch(const void* field, FieldAccess access, const Where& where,
                             uint64_t watched);
 
@@ -108,6 +111,7 @@ class Pauses {
   const uint64_t ticks_between_;  // pauses
   uint64_t places_ = 0;           // that it has paused at
   uint64_t not_before_ = 0;       // when the next pause may be
+  const std::vector<std::string> spared_;
   uint64_t random_;
   const std::unique_ptr<Site[]> sites_;
 };

@@ -17,17 +17,26 @@ namespace {
 constexpr LockClass kFieldLock{"field_lock", 1};
 constexpr int kTimes = 20'000;
 
-// Performs body(cpu) many times on each of two CPUs, with pauses.
-void on_two_cpus(const std::function<void(CpuId)>& body) {
+// Performs body(cpu) on each of two CPUs, with pauses, until it returns false.
+void on_two_cpus(const std::function<bool(CpuId)>& body) {
   std::vector<std::thread> threads;
   for (CpuId cpu = 0; cpu < 2; ++cpu) {
     threads.emplace_back([cpu, &body] {
       const CpuBinding binding(cpu);
       const Pauses pauses(1000, /*seed=*/7);
-      for (int i = 0; i < kTimes; ++i) body(cpu);
+      while (body(cpu)) {
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+void many_times_on_two_cpus(const std::function<void(CpuId)>& body) {
+  int done[2] = {};
+  on_two_cpus([&](CpuId cpu) {
+    body(cpu);
+    return ++done[cpu] < kTimes;
+  });
 }
 
 // ThreadSanitizer reports the access itself, and ends the process in its own way.
@@ -36,7 +45,10 @@ TEST(Pauses, ARaceOnAFieldIsReportedWithBothPlaces) {
   EXPECT_EXIT(
       {
         Guarded<int> field{0};
-        on_two_cpus([&field](CpuId) { field = 1; });
+        on_two_cpus([&field](CpuId) {
+          field = 1;
+          return true;
+        });
       },
       testing::ExitedWithCode(kExitViolated),
       "data race: this thread writes a field that cpu [01] writes at the same time at "
@@ -53,6 +65,7 @@ TEST(Pauses, AReaderAndAWriterRaceToo) {
           } else {
             field();
           }
+          return true;
         });
       },
       testing::ExitedWithCode(kExitViolated), "data race");
@@ -62,7 +75,7 @@ TEST(Pauses, AReaderAndAWriterRaceToo) {
 TEST(Pauses, WhatALockProtectsIsNoRace) {
   Mutex mutex(kFieldLock);
   Guarded<int> field{0};
-  on_two_cpus([&](CpuId) {
+  many_times_on_two_cpus([&](CpuId) {
     const MutexGuard guard(mutex);
     field = field() + 1;
   });
@@ -71,23 +84,25 @@ TEST(Pauses, WhatALockProtectsIsNoRace) {
 
 TEST(Pauses, ReadersDoNotRace) {
   const Guarded<int> field{3};
-  on_two_cpus([&field](CpuId) { EXPECT_EQ(field(), 3); });
+  many_times_on_two_cpus([&field](CpuId) { EXPECT_EQ(field(), 3); });
 }
 
 TEST(Pauses, FieldsOfOneWatchAreToldApart) {
   std::vector<Guarded<int>> fields(256);
-  on_two_cpus([&fields](CpuId cpu) {
+  many_times_on_two_cpus([&fields](CpuId cpu) {
     for (size_t i = cpu; i < fields.size(); i += 64) fields[i] = fields[i]() + 1;
   });
   EXPECT_EQ(fields[0](), kTimes);
 }
 
+// Ends as soon as an increment was lost.
 TEST(Pauses, OthersRunBetweenTwoOperations) {
-  Atomic<int> counter{0};
-  on_two_cpus([&counter](CpuId) {
-    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  Atomic<int> counter{0}, done{0};
+  on_two_cpus([&](CpuId) {
+    counter.store(counter.load(std::memory_order_seq_cst) + 1, std::memory_order_seq_cst);
+    const int at_least = done.fetch_add(1, std::memory_order_seq_cst) + 1;
+    return at_least <= counter.load(std::memory_order_seq_cst);
   });
-  EXPECT_LT(counter.load(std::memory_order_relaxed), 2 * kTimes);
 }
 
 }  // namespace
