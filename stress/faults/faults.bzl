@@ -58,7 +58,7 @@ FAULTS = {
     ),
     "unlink_no_flush": _fault(
         "churn",
-        "invariant (7|29|3[0-3])|page table exposed|oracle O|data|malformed",
+        "invariant (7|29|3[0-3])|page table exposed|oracle O|data|malformed|no access",
         ["--hats=1"],
         binary = "//stress/published:hatstress_S01",
     ),
