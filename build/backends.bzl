@@ -54,6 +54,9 @@ def hc_for_backend(label, backend):
         return label + "_" + backend
     return label + ":" + label.split("/")[-1] + "_" + backend
 
+def _precompiled(backend, above_vm):
+    return "on_" + backend if above_vm else BACKENDS[backend].precompiled
+
 def _mapped(labels, backend):
     return [hc_for_backend(label, backend) for label in labels]
 
@@ -74,6 +77,7 @@ def hc_library(
         plain_deps = [],
         backends = None,
         selects_backend = False,
+        above_vm = True,
         copts = [],
         defines = [],
         tags = [],
@@ -88,6 +92,7 @@ def hc_library(
       plain_deps: everything else (`//build/deps:absl`, a cc_library), taken as written.
       backends: a list of backend names; all of them by default.
       selects_backend: True for //platform:platform only: dependents inherit the backend's defines.
+      above_vm: False for vm/ and the layers below it, whose headers are precompiled for the others.
       copts: compile options, in addition to the backend's own.
       defines: defines that dependents inherit.
       tags: tags of every target; `backend_<backend>` is added.
@@ -101,7 +106,7 @@ def hc_library(
             hdrs = hdrs,
             deps = _mapped(deps, backend) + plain_deps,
             copts = row.copts + copts,
-            precompiled = row.precompiled,
+            precompiled = _precompiled(backend, above_vm),
             data = srcs + hdrs if row.shows_source else [],
             defines = (row.defines if selects_backend else []) + defines,
             linkstatic = True,
@@ -189,6 +194,7 @@ def hc_patched_library(
         deps = [],
         plain_deps = [],
         backends = None,
+        above_vm = True,
         copts = [],
         tags = [],
         **kwargs):
@@ -212,6 +218,7 @@ def hc_patched_library(
       deps: further hc_library targets that the patched files need.
       plain_deps: everything else, taken as written.
       backends: a list of backend names; all by default.
+      above_vm: as for hc_library; True also for files of vm/ itself.
       copts: compile options.
       tags: tags of every target.
       **kwargs: handed to cc_library.
@@ -243,7 +250,7 @@ def hc_patched_library(
             data = outs if BACKENDS[backend].shows_source else [],
             deps = _mapped([of] + deps, backend) + plain_deps,
             copts = BACKENDS[backend].copts + copts,
-            precompiled = BACKENDS[backend].precompiled,
+            precompiled = _precompiled(backend, above_vm),
             alwayslink = True,
             linkstatic = True,
             tags = tags + ["backend_" + backend] + BACKENDS[backend].tags,

@@ -1,9 +1,9 @@
 """Headers compiled ahead of time: parsing the standard library is most of what g++ does here.
 
-`precompiled_header` emits NAME.h, which includes `hdrs`, and NAME.h.gch. g++ takes the second for
-the first if it was compiled with the same flags, and reads the first otherwise. Clang gets an empty
-NAME.h: its build compiles each file with what that file includes itself, and so notices a forgotten
-#include.
+`precompiled_header` emits NAME.h, which includes `hdrs` and `layers`, and NAME.h.gch. g++ takes the
+second for the first if it was compiled with the same flags, and reads the first otherwise. Clang
+gets an empty NAME.h: its build compiles each file with what that file includes itself, and so
+notices a forgotten #include.
 
 The macros in build/cc.bzl and build/backends.bzl make every file begin with one of them.
 """
@@ -11,12 +11,18 @@ The macros in build/cc.bzl and build/backends.bzl make every file begin with one
 load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "CPP_COMPILE_ACTION_NAME")
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
 
+def _of_deps(ctx, what):
+    """A field of the compilation contexts of what it depends on."""
+    contexts = [dep[CcInfo].compilation_context for dep in ctx.attr.deps]
+    return depset(transitive = [getattr(context, what) for context in contexts])
+
 def _flags(ctx, cc_toolchain, features, header, output):
     """The command line of a compilation as cc_library would do it."""
     variables = cc_common.create_compile_variables(
         feature_configuration = features,
         cc_toolchain = cc_toolchain,
         user_compile_flags = ctx.fragments.cpp.copts + ctx.fragments.cpp.cxxopts + ctx.attr.copts,
+        preprocessor_defines = _of_deps(ctx, "defines"),
         source_file = header.path,
         output_file = output.path,
         # cc_library does the same, and position-independent code has a macro of its own.
@@ -37,7 +43,10 @@ def _precompiled_header_impl(ctx):
     else:
         files += ctx.files.hdrs
         ctx.actions.write(header, "".join(
-            ['#include "%s"\n' % file.short_path for file in ctx.files.hdrs],
+            [
+                '#include "%s"\n' % path
+                for path in [file.short_path for file in ctx.files.hdrs] + ctx.attr.layers
+            ],
         ))
         compiled = ctx.actions.declare_file(header.basename + ".gch", sibling = header)
         files.append(compiled)
@@ -55,7 +64,10 @@ def _precompiled_header_impl(ctx):
             arguments = ["-x", "c++-header", "-iquote", "."] +
                         _flags(ctx, cc_toolchain, features, header, compiled),
             env = {"PATH": "/bin:/usr/bin:/usr/local/bin"},
-            inputs = depset([header] + ctx.files.hdrs, transitive = [cc_toolchain.all_files]),
+            inputs = depset(
+                [header] + ctx.files.hdrs,
+                transitive = [cc_toolchain.all_files, _of_deps(ctx, "headers")],
+            ),
             outputs = [compiled],
             mnemonic = "CppPrecompile",
             progress_message = "Precompiling " + header.short_path,
@@ -67,7 +79,9 @@ precompiled_header = rule(
     implementation = _precompiled_header_impl,
     attrs = {
         "copts": attr.string_list(doc = "compile options; users need the same"),
+        "deps": attr.label_list(doc = "libraries with `layers`; users have them too"),
         "hdrs": attr.label_list(allow_files = [".h"], mandatory = True),
+        "layers": attr.string_list(doc = "headers of `deps`"),
         "_cc_toolchain": attr.label(default = "@bazel_tools//tools/cpp:current_cc_toolchain"),
     },
     fragments = ["cpp"],
