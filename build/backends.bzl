@@ -48,6 +48,9 @@ BACKENDS = {
     "explorer": _backend(["HATCHECK_ON_EXPLORER"], shows_source = True),
 }
 
+# Tags of tests that are run by name only, or by the name of a test suite.
+LONG = ["long", "manual"]
+
 def hc_for_backend(label, backend):
     """The label of an hc_library for one backend: //hat:hat (or //hat) -> //hat:hat_threads."""
     if ":" in label:
@@ -159,7 +162,7 @@ def hc_test(
       deps: hc_library targets, without the backend suffix.
       plain_deps: everything else, taken as written.
       backends: a list of backend names.
-      long_on: those of them whose test is tagged `long`: not part of ./test.
+      long_on: those of them whose test is LONG: not part of ./test, nor of the suite.
       copts: compile options, in addition to the backend's own.
       tags: tags of every test; `backend_<backend>` is added.
       gtest: False for a test that does not use GoogleTest.
@@ -170,7 +173,6 @@ def hc_test(
     for backend in backends:
         row = BACKENDS[backend]
         test_name = name + "_" + backend if several else name
-        names.append(":" + test_name)
         main = ["//build/deps:gtest_main"] if gtest and row.gtest else []
         cc_test(
             name = test_name,
@@ -180,9 +182,11 @@ def hc_test(
             precompiled = "test" if gtest and row.gtest else row.precompiled,
             linkstatic = True,
             tags = tags + ["backend_" + backend] + row.tags +
-                   (["long"] if backend in long_on else []),
+                   (LONG if backend in long_on else []),
             **kwargs
         )
+        if backend not in long_on:
+            names.append(":" + test_name)
     if several:
         native.test_suite(name = name, tests = names)
 

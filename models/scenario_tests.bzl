@@ -1,5 +1,7 @@
 """Tests that run scenarios on model engines."""
 
+load("//build:backends.bzl", "LONG")
+
 def hc_scenario_tests(subjects, engines, short = {}, size = "medium", **kwargs):
     """A test per subject and engine, `SUBJECT_ENGINE`, and one that no subject is forgotten.
 
@@ -9,14 +11,14 @@ def hc_scenario_tests(subjects, engines, short = {}, size = "medium", **kwargs):
       subjects: the parts of scenario names before the slash.
       engines: names of runners in this package.
       short: by engine, how many executions are enough of a scenario that asks for no number; the
-        usual number is that of `SUBJECT_ENGINE_long`, tagged `long`.
+        usual number is that of `SUBJECT_ENGINE_long`; the suite `ENGINE_long` has these.
       size: of each test.
       **kwargs: handed to sh_test.
     """
     runs = [(engine, "", [], []) for engine in engines if engine not in short]
     for engine, executions in short.items():
         runs.append((engine, "", ["--executions=%d" % executions], []))
-        runs.append((engine, "_long", [], ["long"]))
+        runs.append((engine, "_long", [], LONG))
     for engine, suffix, flags, tags in runs:
         for subject in subjects:
             native.sh_test(
@@ -33,6 +35,12 @@ def hc_scenario_tests(subjects, engines, short = {}, size = "medium", **kwargs):
                 tags = ["backend_" + engine, "no_sanitizer"] + tags,
                 **kwargs
             )
+    for engine in short:
+        native.test_suite(
+            name = engine + "_long",
+            tags = ["manual"],
+            tests = [subject + "_" + engine + "_long" for subject in subjects],
+        )
     native.sh_test(
         name = "every_subject_has_a_test",
         size = "small",

@@ -75,5 +75,5 @@ SHOWN_BY = {
 # Shows S17, the published way of waiting for a slot.
 S17_SCENARIO = "segmap/two_waiters_two_releases_published"
 
-# Those that ./test shows on Relacy too; the others there are tagged `long`.
+# Those that ./test shows on Relacy too; for all there is the suite :shown_by_relacy.
 RELACY_SAMPLE = ["S05", "S07", "S16", "S20", "S21", "S25"]
