@@ -80,7 +80,7 @@ def first_line(path):
 
 
 # Of every stress run: many threads for few locks, and pauses wherever they touch what they share.
-STRESS = ["--threads=8", "--focus=4", "--pause_rate=1000", "--mlist_locks=4", "--hash_locks=4",
+STRESS = ["--threads=8", "--focus=4", "--pause_rate=500", "--mlist_locks=4", "--hash_locks=4",
           "--buckets=64", "--stuck_after=8s"]
 # The design that a file belongs to, where it is not that of the defaults.
 DESIGNS = {
@@ -88,14 +88,15 @@ DESIGNS = {
     "hat/pte_invalidation_captured.cc": ["--invalidation=captured"],
     "hat/reserve_ownership_thread.cc": ["--reserve_owner=thread"],
 }
+SEGMAP = ["--slots=4", "--files=2", "--file_size=32768", "--io_errors=0.02"]
 WORKLOADS = {
     "mix": ["--workload=mix", "--hats=4", "--pages=4096"],
     "churn": ["--workload=churn", "--hats=2", "--steal_rate=0.3"],
     "shootdown": ["--workload=shootdown"],
     "turnover": ["--workload=turnover"],
-    "pressure": ["--workload=pressure", "--hats=4", "--pages=4096"],
-    "segmap": ["--workload=segmap", "--slots=4"],
-    "kpm": ["--workload=segmap", "--slots=4", "--kpm"],
+    "pressure": ["--workload=pressure", "--hats=16", "--pages=4096"],
+    "segmap": ["--workload=segmap"] + SEGMAP,
+    "kpm": ["--workload=segmap", "--kpm"] + SEGMAP,
 }
 
 
@@ -106,7 +107,7 @@ def stress_for(path):
     elif "kpm" in path:
         names = ["kpm"]
     elif path.startswith("vm/"):
-        names = ["segmap", "mix", "pressure"]
+        names = ["segmap", "pressure", "mix"]
     else:
         names = ["churn", "turnover", "shootdown", "mix", "pressure"]
     return [WORKLOADS[name] + STRESS + DESIGNS.get(path, []) for name in names]
@@ -306,13 +307,16 @@ def run_detector(root, detector, row, program, budget):
 
 def read_outcome(detector, row, code, output, seconds, scratch):
     path = os.path.join(scratch, "result.json")
-    if os.path.exists(path) and "ThreadSanitizer" not in output:
-        with open(path, encoding="utf-8") as file:
-            result = json.load(file)
-        if detector == "stress":
-            return from_stress_json(result)
-        return from_runner_json(result, row.promised)
-    return from_output(code, output, seconds)
+    if "ThreadSanitizer" in output or not os.path.exists(path):
+        return from_output(code, output, seconds)
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if not text:  # opened, and not written any more
+        return from_output(code, output, seconds)
+    result = json.loads(text)
+    if detector == "stress":
+        return from_stress_json(result)
+    return from_runner_json(result, row.promised)
 
 
 def commands_of(root, detector, row, program, budget):
@@ -423,8 +427,7 @@ def parse_flags(arguments, root):
     parser.add_argument("--detectors", default=",".join(DETECTORS),
                         help="which of %s (default: all)" % ", ".join(DETECTORS))
     parser.add_argument("--budget", default="10s", help="time per detector and row (default: 10s)")
-    parser.add_argument("--stress_budget", default="",
-                        help="the same for stress; default: that of --budget")
+    parser.add_argument("--stress_budget", default="30s", help="the same for stress (default: 30s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="of Bazel")
     parser.add_argument("--parallel", type=int, default=max(1, os.cpu_count() // 2),
                         help="rows that run at once (default: half of the processors)")
@@ -442,9 +445,7 @@ def parse_flags(arguments, root):
             raise UsageError("--detectors=%s: expected some of %s; did you mean %s?" % (
                 name, ", ".join(DETECTORS), nearest(name, DETECTORS)))
     budget = seconds_of(options.budget, "--budget")
-    stress = budget
-    if options.stress_budget:
-        stress = seconds_of(options.stress_budget, "--stress_budget")
+    stress = seconds_of(options.stress_budget, "--stress_budget")
     options.budgets = {detector: stress if detector == "stress" else budget
                        for detector in DETECTORS}
     return options

@@ -56,6 +56,11 @@ def machine():
     return "%s, %d CPUs" % (model, len(os.sched_getaffinity(0)))
 
 
+def share(caught, run):
+    """How many were caught, and how many of a hundred that is."""
+    return "%d caught of %d run%s" % (caught, run, " (%d%%)" % (100 * caught // run) if run else "")
+
+
 def summary(rows, results):
     faults = [row for row in rows if not row.must_be_clean]
     lines = []
@@ -66,7 +71,7 @@ def summary(rows, results):
         caught = {detector: sum(results.get(row.name, detector).caught for row in of)
                   for detector, of in ran.items()}
         lines.append("* %d %s. %s." % (len(group), title, "; ".join(
-            "%s: %d caught of %d run" % (TITLES[detector], caught[detector], len(ran[detector]))
+            "%s: %s" % (TITLES[detector], share(caught[detector], len(ran[detector])))
             for detector in DETECTORS)))
         models = [row for row in group if any(
             (results.get(row.name, detector) or Outcome(False)).caught

@@ -97,6 +97,15 @@ class Reports(unittest.TestCase):
         self.assertTrue(scorecard.from_output(-11, "", 1.0).caught)
         self.assertFalse(scorecard.from_output(2, "unknown flag", 1.0).caught)
 
+    def test_a_program_that_left_an_empty_file_is_known_by_its_output(self):
+        row = scorecard.Row("fault", "", "", [], [], {})
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "result.json"), "w", encoding="utf-8"):
+                pass
+            outcome = scorecard.read_outcome("stress", row, 124, "stopped after 9 s", 9.0, folder)
+        self.assertEqual((outcome.caught, outcome.verdict),
+                         (False, "exit code 124: stopped after 9 s"))
+
     def test_stress_counts_operations(self):
         outcome = scorecard.from_stress_json({"elapsed_s": 2.0, "operations": 9, "violation": {
             "kind": "assertion", "message": "invariant 3"}})
@@ -107,6 +116,11 @@ class Reports(unittest.TestCase):
         self.assertEqual(scorecard_table.lock_order_cell({"stress": report, "tsan": None}),
                          "**inversion** (stress)")
         self.assertEqual(scorecard_table.lock_order_cell({"stress": None}), "not run")
+
+
+    def test_a_share_of_nothing_is_none(self):
+        self.assertEqual(scorecard_table.share(7, 9), "7 caught of 9 run (77%)")
+        self.assertEqual(scorecard_table.share(0, 0), "0 caught of 0 run")
 
 
 class Judgement(unittest.TestCase):

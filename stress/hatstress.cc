@@ -97,7 +97,7 @@ class Session {
   int run_watched();
   // For what one thread does alone; it is many operations in one.
   absl::Duration alone_limit() const {
-    return std::max(4 * options_.stuck_after, absl::Duration(absl::Minutes(2)));
+    return std::max(4 * options_.stuck_after, absl::Duration(absl::Seconds(30)));
   }
   void on_failure(const Failure& reported);
   void leave_evidence(const Violation& violation, const Evidence& evidence,

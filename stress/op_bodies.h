@@ -43,6 +43,7 @@ OpResult op_resv(World& world, Worker& w, const Draw& d);
 OpResult op_pageunload(World& world, Worker& w, const Draw& d);
 OpResult op_pagesync(World& world, Worker& w, const Draw& d);
 OpResult op_pageout(World& world, Worker& w, const Draw& d);
+OpResult op_hog(World& world, Worker& w, const Draw& d);
 OpResult op_steal(World& world, Worker& w, const Draw& d);
 OpResult op_reap(World& world, Worker& w, const Draw& d);
 OpResult op_large(World& world, Worker& w, const Draw& d);

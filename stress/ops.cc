@@ -31,6 +31,7 @@ constexpr OpRow kOps[] = {
     {"pageunload", "unload a page from every address space (hat_pageunload)", op_pageunload},
     {"pagesync", "collect REF and MOD of a page (hat_pagesync)", op_pagesync},
     {"pageout", "write a few pages back and free them", op_pageout},
+    {"hog", "create many pages at once, waiting for memory, and destroy them", op_hog},
     {"steal", "steal an hment or a page table by hand", op_steal},
     {"reap", "give cached page tables back (htable_reap)", op_reap},
     {"large", "load, unload, break up or rebuild a large page", op_large},

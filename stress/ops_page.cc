@@ -9,6 +9,7 @@
 #include "hat/htable_steal.h"
 #include "hat/kmem.h"
 #include "stress/op_bodies.h"
+#include "vm/page_alloc.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
@@ -81,6 +82,26 @@ OpResult op_pageout(World& world, Worker&, const Draw& d) {
   const int error =
       vop_putpage(sys.vm, vp, off, sys.mmu().pagesize(), kFlags[d.r[1] % std::size(kFlags)]);
   HAT_ASSERT(error == 0, "stress: the backing store failed");
+  return OpResult::kDone;
+}
+
+OpResult op_hog(World& world, Worker& w, const Draw& d) {
+  Vm& vm = world.sys.vm;
+  world.leave(w);
+  // Fewer than the pageout thread keeps free, so that there is an end to the waiting.
+  const uint64_t pages = vm.npages / 64 + d.r[1] % (vm.npages / 32);
+  // Behind everything else in a file.
+  vnode_t* const vp = world.files[d.r[2] % world.files.size()].get();
+  const uint64_t off = uint64_t{1 + w.cpu} << 40;
+  page_t* ring = page_create_va(vm, vp, off, pages * vm.pagesize, PG_EXCL | PG_WAIT);
+  if (ring == nullptr) report_violation("hog: pages that nobody else creates exist already");
+  yield();
+  while (ring != nullptr) {
+    page_t* const pp = ring;
+    page_sub(&ring, pp);
+    page_io_unlock(vm, pp);
+    page_destroy(vm, pp, 0);
+  }
   return OpResult::kDone;
 }
 

@@ -187,6 +187,7 @@ std::vector<WeightedOp> mixed_weights() {
 std::vector<WeightedOp> pressure_weights() {
   std::vector<WeightedOp> weights = mixed_weights();
   weights.push_back({"resv", 20});
+  weights.push_back({"hog", 30});
   return weights;
 }
 
