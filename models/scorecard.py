@@ -86,7 +86,9 @@ STRESS = ["--threads=8", "--focus=4", "--pause_rate=500", "--mlist_locks=4", "--
 DESIGNS = {
     "hat/hment_index_chain.cc": ["--index=chain"],
     "hat/pte_invalidation_captured.cc": ["--invalidation=captured"],
-    "hat/reserve_ownership_thread.cc": ["--reserve_owner=thread"],
+    # Who owns the reserves by thread waits for ever if they are empty from the start.
+    "hat/reserve_ownership_thread.cc": ["--reserve_owner=thread", "--htable_reserve=20",
+                                        "--hment_reserve=20"],
 }
 SEGMAP = ["--slots=4", "--files=2", "--file_size=32768", "--io_errors=0.02"]
 WORKLOADS = {
