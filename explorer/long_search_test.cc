@@ -46,9 +46,10 @@ class OneLock : public Program {
   Mutex* mutex_ = nullptr;
 };
 
-// Two locks in an order that depends on a choice: a cycle that takes two executions to see.
+// Two locks in an order that depends on a choice: the last execution has another than those before.
 class Nested : public Program {
  public:
+  explicit Nested(uint32_t executions) : executions_(executions) {}
   const char* name() const override { return "nested"; }
   int threads() const override { return 1; }
   void set_up() override {
@@ -56,7 +57,7 @@ class Nested : public Program {
     b_ = new Mutex(Name{"b"});
   }
   void thread(int) override {
-    const bool swapped = choose(2) == 1;
+    const bool swapped = choose(executions_) == executions_ - 1;
     Mutex& outer = swapped ? *b_ : *a_;
     Mutex& inner = swapped ? *a_ : *b_;
     outer.lock();
@@ -70,6 +71,7 @@ class Nested : public Program {
   }
 
  private:
+  const uint32_t executions_;
   Mutex* a_ = nullptr;
   Mutex* b_ = nullptr;
 };
@@ -134,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, InterruptedTest,
 
 TEST(Checkpoint, TheLockOrdersSeenBeforeAnInterruptionCount) {
   const File file("orders");
-  Nested program;
+  Nested program(2);
   Options options;
   options.checkpoint = file.path();
   options.executions = 1;
@@ -317,7 +319,8 @@ TEST(Jobs, FindTheSameRandomExecutions) {
 }
 
 TEST(Jobs, AddUpTheLockOrdersThatTheySee) {
-  Nested program;
+  // More than are tried before the search is given to other processes.
+  Nested program(40);
   Options options;
   const Result alone = search(program, options);
   options.jobs = 2;
