@@ -386,10 +386,11 @@ bool Dpor::out_of_turn(const Engine& engine, const Label& late, int early) const
       held = true;
       ++taken;
     };
-    for (int i = 0; i < early; ++i) count(engine.event(i));
+    for (int i = 0; i < early && taken < limit.turns.size(); ++i) count(engine.event(i));
+    if (taken == limit.turns.size()) continue;
     for (const Sequence::Step& step : sequence_.steps()) count(*step.event);
     if (late.op == Op::kTryLock && held) continue;  // fails, and so takes none
-    if (taken < limit.turns.size() && (limit.turns[taken] >> late.thread & 1) == 0) return true;
+    if ((limit.allowed(taken) >> late.thread & 1) == 0) return true;
   }
   return false;
 }

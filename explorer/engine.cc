@@ -127,7 +127,7 @@ void Engine::begin_execution() {
   last_yield_ = -1;
   yield_clock_ = Clock{};
   end_ = End::kComplete;
-  turns_taken_.fill(0);
+  begin_turns();
   out_of_turn_ = false;
   if (found()) finding_ = Finding{};
   for (int i = 0; i < thread_count_; ++i) {
@@ -263,31 +263,41 @@ uint8_t Engine::enabled_mask() const {
 
 uint8_t Engine::go_mask() const {
   uint8_t mask = enabled_mask();
-  if (part_ == nullptr) return mask;
+  if (limits_ == 0) return mask;
   for (int i = 0; i < thread_count_; ++i) {
-    if ((mask >> i & 1) != 0 && !in_turn(threads_[i])) mask &= static_cast<uint8_t>(~(1 << i));
+    if ((mask >> i & 1) != 0 && waits_for_turn(threads_[i])) {
+      mask &= static_cast<uint8_t>(~(1 << i));
+    }
   }
   return mask;
 }
 
-bool Engine::in_turn(const Thread& t) const {
-  if (part_ == nullptr) return true;
+bool Engine::would_take_turn(const Thread& t) const {
   const Label& label = t.wanted.label;
-  for (size_t i = 0; i < part_->limits.size(); ++i) {
+  const bool free =
+      label.op == Op::kTryLock && static_cast<const Mutex*>(t.wanted.target)->owner_ < 0;
+  return takes_turn(label, free ? Event::kDone : Event::kFailed);
+}
+
+void Engine::begin_turns() {
+  limits_ = part_ == nullptr ? 0 : static_cast<int>(part_->limits.size());
+  for (int i = 0; i < limits_; ++i) {
     const Limit& limit = part_->limits[i];
-    if (limit.object != label.object || turns_taken_[i] >= limit.turns.size()) continue;
-    const bool free =
-        label.op == Op::kTryLock && static_cast<const Mutex*>(t.wanted.target)->owner_ < 0;
-    if (!takes_turn(label, free ? Event::kDone : Event::kFailed)) continue;
-    if ((limit.turns[turns_taken_[i]] >> t.id & 1) == 0) return false;
+    turns_at_[i] = TurnsAt{limit.object, 0, limit.allowed(0)};
   }
-  return true;
+}
+
+void Engine::take_turn(uint32_t object) {
+  for (int i = 0; i < limits_; ++i) {
+    TurnsAt& at = turns_at_[i];
+    if (at.object == object) at.next = part_->limits[i].allowed(++at.taken);
+  }
 }
 
 bool Engine::belongs() const {
   if (part_ == nullptr) return true;
   for (size_t i = 0; i < part_->limits.size(); ++i) {
-    if (!part_->limits[i].ends_here(turns_taken_[i])) return false;
+    if (!part_->limits[i].ends_here(turns_at_[i].taken)) return false;
   }
   return true;
 }
@@ -389,11 +399,7 @@ Event& Engine::made(const Label& label, uint8_t outcome, Object* object, Object*
       object2->all.join(e.clock);
     }
   }
-  if (part_ != nullptr && takes_turn(label, outcome)) {
-    for (size_t i = 0; i < part_->limits.size(); ++i) {
-      if (part_->limits[i].object == label.object) ++turns_taken_[i];
-    }
-  }
+  if (limits_ > 0 && takes_turn(label, outcome)) take_turn(label.object);
   t.passed_yield = false;
   t.last_event = depth_;
   t.last_looked = label.op == Op::kLoad || outcome == Event::kFailed;

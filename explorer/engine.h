@@ -160,7 +160,7 @@ class Engine {
   bool enabled(const Thread& thread) const;
   uint8_t enabled_mask() const;
   // Of these, the threads that need not wait for their turn (part.h).
-  bool may_go(const Thread& thread) const { return enabled(thread) && in_turn(thread); }
+  bool may_go(const Thread& thread) const { return enabled(thread) && !waits_for_turn(thread); }
   uint8_t go_mask() const;
   bool has_yields() const { return last_yield_ >= 0; }
   int last_yield() const { return last_yield_; }
@@ -263,7 +263,19 @@ class Engine {
   void note_state(Thread& thread, uintptr_t stack);
   void settle_yield(Wanted& wanted);
   void yield_step(const Site& site);
-  bool in_turn(const Thread& thread) const;
+  // Whether the thread's step would take the turn of others.
+  bool waits_for_turn(const Thread& thread) const {
+    for (int i = 0; i < limits_; ++i) {
+      const TurnsAt& at = turns_at_[i];
+      if (at.object == thread.wanted.label.object && (at.next >> thread.id & 1) == 0) {
+        return would_take_turn(thread);
+      }
+    }
+    return false;
+  }
+  bool would_take_turn(const Thread& thread) const;
+  void begin_turns();
+  void take_turn(uint32_t object);
   bool yield_enabled(const Thread& thread) const;
   bool retry_enabled(const Thread& thread) const;
 
@@ -308,7 +320,13 @@ class Engine {
   Strategy* strategy_ = nullptr;
   Recorder* recorder_ = nullptr;
   const Part* part_ = nullptr;
-  std::array<uint16_t, kMaxLimits> turns_taken_{};
+  struct TurnsAt {
+    uint32_t object = 0;
+    uint16_t taken = 0;
+    uint8_t next = 0;  // threads that may take the next turn, as bits
+  };
+  std::array<TurnsAt, kMaxLimits> turns_at_{};
+  int limits_ = 0;  // of the part
   bool out_of_turn_ = false;
   bool alone_ = true;
   bool starting_ = false;

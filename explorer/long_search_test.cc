@@ -333,6 +333,29 @@ TEST(Jobs, AddUpTheLockOrdersThatTheySee) {
   }
 }
 
+// Its process is killed, unless it is the one that has made it.
+class Victim : public OneLock {
+ public:
+  Victim() : OneLock(3, 3), maker_(::getpid()) {}
+  void finish() override {
+    OneLock::finish();
+    if (::getpid() != maker_) ::kill(::getpid(), SIGKILL);
+  }
+
+ private:
+  const pid_t maker_;
+};
+
+TEST(Jobs, ThatAreKilledAreNoticed) {
+  Victim program;
+  Options options;
+  options.jobs = 2;
+  const Result result = search(program, options);
+  EXPECT_EQ(result.verdict, Verdict::kViolated);
+  EXPECT_EQ(result.finding.kind, Kind::kInternalError);
+  EXPECT_EQ(result.finding.message, "a process of the search was ended by signal 9");
+}
+
 // ---- memory
 
 long resident_kib() {

@@ -30,6 +30,8 @@ struct Limit {
   uint32_t object = 0;
   std::vector<uint8_t> turns;  // threads, as bits
 
+  // Who may take the turn after so many, as bits.
+  uint8_t allowed(size_t taken) const { return taken < turns.size() ? turns[taken] : 0xff; }
   // Whether nobody but thread 0 is needed for the turns from here on.
   bool ends_here(size_t taken) const;
 };
