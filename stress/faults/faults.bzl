@@ -9,6 +9,12 @@ def _fault(workload, expect, args = [], tags = [], binary = None):
 # entry) is left out: only the hardware can change the entry there, by setting REF or MOD within the
 # few instructions between look and swap, and no workload shows that surely within seconds.
 FAULTS = {
+    # Without pauses nothing is found in as many seconds.
+    "alloc_joins_list_unlocked": _fault(
+        "turnover",
+        "data race|invariant 26|crash",
+        ["--focus=4", "--pause_rate=500"],
+    ),
     "create_no_second_search": _fault(
         "churn",
         "link_ptp|invariant 1[67]",
@@ -61,6 +67,12 @@ FAULTS = {
         "invariant (7|29|3[0-3])|page table exposed|oracle O|data|malformed|no access",
         ["--hats=1"],
         binary = "//stress/published:hatstress_S01",
+    ),
+    "uncache_unlocked": _fault(
+        "churn",
+        # Two threads have one table then.
+        "violated .(data race|assertion|panic|crash|use after free|double free)",
+        ["--hats=2", "--focus=4", "--pause_rate=500", "--steal_rate=0.3"],
     ),
     "unmap_keeps_valid_cnt": _fault("mix", "invariant 1[1-5]"),
     "unmap_no_sync": _fault(
