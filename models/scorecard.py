@@ -79,9 +79,9 @@ def first_line(path):
         return file.readline().strip()
 
 
-# Of every stress run: many threads for few locks, and pauses wherever they touch what they share.
-STRESS = ["--threads=8", "--focus=4", "--pause_rate=500", "--mlist_locks=4", "--hash_locks=4",
-          "--buckets=64", "--stuck_after=8s"]
+# Of every stress run: many threads for few locks and few pages.
+STRESS = ["--threads=8", "--focus=4", "--mlist_locks=4", "--hash_locks=4", "--buckets=64",
+          "--stuck_after=8s"]
 # The design that a file belongs to, where it is not that of the defaults.
 DESIGNS = {
     "hat/hment_index_chain.cc": ["--index=chain"],
@@ -90,13 +90,15 @@ DESIGNS = {
     "hat/reserve_ownership_thread.cc": ["--reserve_owner=thread", "--htable_reserve=20",
                                         "--hment_reserve=20"],
 }
-SEGMAP = ["--slots=4", "--files=2", "--file_size=32768", "--io_errors=0.02"]
+SEGMAP = ["--slots=4", "--files=2", "--file_size=32768", "--io_errors=0.02", "--pause_rate=300"]
+HAT = ["--pause_rate=1000"]
 WORKLOADS = {
-    "mix": ["--workload=mix", "--hats=4", "--pages=4096"],
-    "churn": ["--workload=churn", "--hats=2", "--steal_rate=0.3"],
-    "shootdown": ["--workload=shootdown"],
-    "turnover": ["--workload=turnover"],
-    "pressure": ["--workload=pressure", "--hats=16", "--pages=4096"],
+    "mix": ["--workload=mix", "--hats=4", "--pages=4096"] + HAT,
+    "churn": ["--workload=churn", "--hats=2", "--steal_rate=0.3", "--fail_rate=0.1",
+              "--htable_reserve=20", "--hment_reserve=20"] + HAT,
+    "shootdown": ["--workload=shootdown"] + HAT,
+    "turnover": ["--workload=turnover"] + HAT,
+    "pressure": ["--workload=pressure", "--hats=16", "--pages=4096"] + HAT,
     "segmap": ["--workload=segmap"] + SEGMAP,
     "kpm": ["--workload=segmap", "--kpm"] + SEGMAP,
 }
