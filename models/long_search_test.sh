@@ -34,7 +34,8 @@ expect "a place that cannot be written is named" 2 "cannot write the checkpoint"
   --scenario=$one --checkpoint=/proc/no/such/place
 expect "a checkpoint is of one scenario" 2 "expected one --scenario" \
   --scenario=hment/ --checkpoint="$dir/several"
-expect "no processes are refused" 2 "expected a number of processes, 1 to" --jobs=0
+expect "no processes are refused" 2 "expected a number of processes, 1 to" \
+  --scenario=$one --jobs=0
 expect "--resume and another --checkpoint are refused" 2 "expected no other --checkpoint" \
   --resume="$dir/kept" --checkpoint="$dir/other"
 
