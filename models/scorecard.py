@@ -90,7 +90,8 @@ DESIGNS = {
     "hat/reserve_ownership_thread.cc": ["--reserve_owner=thread", "--htable_reserve=20",
                                         "--hment_reserve=20"],
 }
-SEGMAP = ["--slots=4", "--files=2", "--file_size=32768", "--io_errors=0.02", "--pause_rate=300"]
+SEGMAP = ["--workload=segmap", "--slots=4", "--io_errors=0.02", "--pause_rate=300"]
+SMALL_FILES = ["--files=2", "--file_size=32768"]
 HAT = ["--pause_rate=1000"]
 WORKLOADS = {
     "mix": ["--workload=mix", "--hats=4", "--pages=4096"] + HAT,
@@ -99,19 +100,23 @@ WORKLOADS = {
     "shootdown": ["--workload=shootdown"] + HAT,
     "turnover": ["--workload=turnover"] + HAT,
     "pressure": ["--workload=pressure", "--hats=16", "--pages=4096"] + HAT,
-    "segmap": ["--workload=segmap"] + SEGMAP,
-    "kpm": ["--workload=segmap", "--kpm"] + SEGMAP,
+    "segmap": SEGMAP + SMALL_FILES,
+    "kpm": SEGMAP + SMALL_FILES + ["--kpm"],
+    "segmap_files": SEGMAP,
+    "kpm_files": SEGMAP + ["--kpm"],
 }
 
 
 def stress_for(path):
     """The workloads that use a file of the sources, in the design that it belongs to."""
     if path.startswith("segmap/"):
-        names = ["kpm", "segmap"] if "kpm" in path else ["segmap", "kpm"]
+        names = ["segmap", "segmap_files", "kpm", "kpm_files"]
+        if "kpm" in path:
+            names = names[2:] + names[:2]
     elif "kpm" in path:
-        names = ["kpm"]
+        names = ["kpm", "kpm_files"]
     elif path.startswith("vm/"):
-        names = ["segmap", "pressure", "mix"]
+        names = ["segmap", "segmap_files", "pressure", "mix"]
     else:
         names = ["churn", "turnover", "shootdown", "mix", "pressure"]
     return [WORKLOADS[name] + STRESS + DESIGNS.get(path, []) for name in names]

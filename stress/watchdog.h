@@ -10,7 +10,7 @@
 //
 // Time counts as far as the threads could run in it. Not time in which the watchdog itself did not
 // run (the process was stopped). On a host that is busy with other things, no more than the process
-// had of the processors; unless all its operations wait, for then that is nothing.
+// had of the processors; unless that is next to nothing, for then all its threads wait.
 //
 // Thread safety: Pulse is written by its thread and read by any; a Watchdog belongs to one thread.
 #ifndef HATCHECK_STRESS_WATCHDOG_H_
@@ -66,8 +66,6 @@ class Watchdog {
     absl::Duration since;  // in watched time
   };
 
-  // Whether every thread that is in an operation waits for another one.
-  bool all_wait() const;
   Stuck judge(const std::vector<size_t>& late, size_t busy) const;
 
   const std::vector<const Pulse*> pulses_;
