@@ -17,7 +17,10 @@ def _begun(precompiled, deps, copts):
         return dict(deps = deps, copts = copts)
     return dict(
         deps = deps + ["//build/precompiled:" + precompiled],
-        copts = ["-include", "build/precompiled/%s.h" % precompiled] + copts,
+        copts = ["-include", "build/precompiled/%s.h" % precompiled] + copts + select({
+            "//build:clang": [],
+            "//conditions:default": ["-fpch-deps"],
+        }),
     )
 
 def cc_library(deps = [], copts = [], precompiled = "plain", **kwargs):

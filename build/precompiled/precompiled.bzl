@@ -61,7 +61,9 @@ def _precompiled_header_impl(ctx):
                 feature_configuration = features,
                 action_name = CPP_COMPILE_ACTION_NAME,
             ),
-            arguments = ["-x", "c++-header", "-iquote", "."] +
+            # -MD: it then knows what it was made of, and -fpch-deps of its users (build/cc.bzl) tells
+            # Bazel, which compiles them again when one of these headers changes.
+            arguments = ["-x", "c++-header", "-iquote", ".", "-MD", "-MF", "/dev/null"] +
                         _flags(ctx, cc_toolchain, features, header, compiled),
             env = {"PATH": "/bin:/usr/bin:/usr/local/bin"},
             inputs = depset(
