@@ -61,7 +61,7 @@ def _precompiled_header_impl(ctx):
                 feature_configuration = features,
                 action_name = CPP_COMPILE_ACTION_NAME,
             ),
-            # -MD: it then knows what it was made of, and -fpch-deps of its users (build/cc.bzl) tells
+            # -MD: it then knows what it was made of. With -fpch-deps its users (build/cc.bzl) tell
             # Bazel, which compiles them again when one of these headers changes.
             arguments = ["-x", "c++-header", "-iquote", ".", "-MD", "-MF", "/dev/null"] +
                         _flags(ctx, cc_toolchain, features, header, compiled),
