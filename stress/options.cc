@@ -254,9 +254,16 @@ absl::Status check_rate(const char* flag, double value) {
   return out_of_range(flag, absl::StrCat(value), "0 to 1 (0.3 is 30%)");
 }
 
-absl::Status check_reserve(const char* flag, int64_t value) {
-  if (value >= -1 && value <= 1000000) return absl::OkStatus();
-  return out_of_range(flag, absl::StrCat(value), "0 to 1000000, or -1");
+absl::Status check_reserve(const char* flag, int64_t value, ReserveDesign owner) {
+  if (value < -1 || value > 1000000) {
+    return out_of_range(flag, absl::StrCat(value), "0 to 1000000, or -1");
+  }
+  if (value == 0 && owner == ReserveDesign::kThread) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--", flag, "=0 with --reserve_owner=thread: expected 1 or more, as the owner takes from ",
+        "nowhere else, and who builds the first process would wait for ever"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status check_segmap(const Options& o) {
@@ -313,8 +320,8 @@ absl::Status check(const Options& o) {
   if (status.ok()) status = check_power_of_two("buckets", o.buckets);
   if (status.ok()) status = check_rate("fail_rate", o.fail_rate);
   if (status.ok()) status = check_rate("steal_rate", o.steal_rate);
-  if (status.ok()) status = check_reserve("htable_reserve", o.htable_reserve);
-  if (status.ok()) status = check_reserve("hment_reserve", o.hment_reserve);
+  if (status.ok()) status = check_reserve("htable_reserve", o.htable_reserve, o.reserve_owner);
+  if (status.ok()) status = check_reserve("hment_reserve", o.hment_reserve, o.reserve_owner);
   return status;
 }
 

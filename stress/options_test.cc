@@ -146,6 +146,7 @@ TEST(Options, EachErrorSaysWhatWasExpected) {
       {{"--fail_rate=2"}, "--fail_rate=2 is out of range; expected 0 to 1 (0.3 is 30%)"},
       {{"--fail_rate=nan"}, "out of range"},
       {{"--hment_reserve=-2"}, "out of range"},
+      {{"--hment_reserve=0", "--reserve_owner=thread"}, "expected 1 or more"},
       {{"--pages=12"}, "expected 4096 to 4194304"},
       {{"--maps=x", "--workload=mix"}, "--maps goes with --workload=maps only"},
       {{"--dump_ops"}, "--dump_ops needs --ops=N"},

@@ -18,6 +18,8 @@ constexpr uint64_t kLarge = 2 << 20;
 constexpr uint32_t kRead = PROT_READ_ATTR;
 constexpr uint32_t kWrite = PROT_WRITE_ATTR;
 constexpr uint32_t kExec = PROT_EXEC_ATTR;
+// Reserves at least, with --reserve_owner=thread.
+constexpr int64_t kOwnersReserve = 20;
 
 seg_t segment(uintptr_t base, uint64_t size, uint32_t prot, vnode_t* vp, SegType type,
               uint64_t offset = 0, int szc = 0) {
@@ -342,8 +344,11 @@ SystemConfig system_config(const Options& options, const Workload& workload) {
   const auto per_million = [](double own, double wanted) {
     return static_cast<uint32_t>((wanted < 0 ? own : wanted) * 1e6);
   };
-  const auto reserve = [&workload](int64_t wanted) {
-    return static_cast<uint32_t>(wanted < 0 ? workload.default_reserve : wanted);
+  // An owner takes from the reserves alone: without any, it would wait for ever for a victim while
+  // the first process is built.
+  const int64_t least = options.reserve_owner == ReserveDesign::kThread ? kOwnersReserve : 0;
+  const auto reserve = [&workload, least](int64_t wanted) {
+    return static_cast<uint32_t>(wanted < 0 ? std::max(workload.default_reserve, least) : wanted);
   };
   const uint32_t published_locks = options.index == IndexDesign::kChain ? 256 : 2048;
   SystemConfig config;
