@@ -162,14 +162,15 @@ def hc_test(
       deps: hc_library targets, without the backend suffix.
       plain_deps: everything else, taken as written.
       backends: a list of backend names.
-      long_on: those of them whose test is LONG: not part of ./test, nor of the suite.
+      long_on: those of them whose test is LONG: not part of ./test, nor of the suite unless
+        all of them are.
       copts: compile options, in addition to the backend's own.
       tags: tags of every test; `backend_<backend>` is added.
       gtest: False for a test that does not use GoogleTest.
       **kwargs: handed to cc_test (size, timeout, args, data, shard_count, ...).
     """
     several = len(_chosen(backends)) > 1
-    names = []
+    names = {}
     for backend in backends:
         row = BACKENDS[backend]
         test_name = name + "_" + backend if several else name
@@ -185,10 +186,14 @@ def hc_test(
                    (LONG if backend in long_on else []),
             **kwargs
         )
-        if backend not in long_on:
-            names.append(":" + test_name)
+        names[":" + test_name] = backend not in long_on
     if several:
-        native.test_suite(name = name, tests = names)
+        short = [test for test, is_short in names.items() if is_short]
+        native.test_suite(
+            name = name,
+            tags = [] if short else ["manual"],
+            tests = short or names.keys(),
+        )
 
 def hc_patched_library(
         name,

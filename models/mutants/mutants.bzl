@@ -475,13 +475,10 @@ SAMPLE = {
     ],
     "relacy": [
         "chain_insert_unlocked",
-        "create_no_second_search",
         "get_relaxed",
         "inval_acq_rel",
         "inval_no_flush",
         "link_relaxed",
-        "no_signal",
-        "prepare_no_promotion",
         "prepare_no_recheck",
         "refcnt_early",
         "release_frees_busy",
@@ -495,6 +492,7 @@ SAMPLE = {
 # were tried with first, and the memory orders.
 ON_RELACY = SAMPLE["relacy"] + [
     "busy_is_absent",
+    "create_no_second_search",
     "exit_ignores_victim",
     "hashin_no_search",
     "hment_leak",
@@ -504,7 +502,9 @@ ON_RELACY = SAMPLE["relacy"] + [
     "kpme_link_relaxed",
     "kpme_unlink_relaxed",
     "look_before_count",
+    "no_signal",
     "pagecreate_unlocks",
+    "prepare_no_promotion",
     "recycle_no_unload",
     "remove_keeps_share",
     "softlock_unlocks",
