@@ -54,6 +54,7 @@ std::optional<Stuck> Watchdog::look(absl::Duration now, absl::Duration had) {
   }
   std::vector<size_t> late;
   size_t busy = 0;
+  absl::Duration longest;
   for (size_t i = 0; i < pulses_.size(); ++i) {
     const uint64_t beats = pulses_[i]->beats();
     Seen& seen = seen_[i];
@@ -61,8 +62,11 @@ std::optional<Stuck> Watchdog::look(absl::Duration now, absl::Duration had) {
     if (beats != seen.beats || idle) seen = {beats, watched_};
     busy += idle ? 0 : 1;
     if (watched_ - seen.since >= limit_) late.push_back(i);
+    longest = std::max(longest, watched_ - seen.since);
   }
   if (late.empty()) return std::nullopt;
+  // Others may be in an operation for this moment only: a few more looks tell.
+  if (late.size() < busy && longest < limit_ * 1.25) return std::nullopt;
   return judge(late, busy);
 }
 

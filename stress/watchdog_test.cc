@@ -74,6 +74,17 @@ TEST_F(WatchdogTest, OneLateThreadIsNamedThoughOthersGoOn) {
   EXPECT_EQ(stuck->message, "stuck: thread 1 in one operation for 10s while others go on");
 }
 
+TEST_F(WatchdogTest, OthersThatAreInAnOperationForAMomentDoNotGoOn) {
+  pulses_[0].begin();
+  EXPECT_FALSE(Pass(absl::Seconds(9)));
+  pulses_[1].begin();
+  EXPECT_FALSE(Pass(absl::Seconds(2)));
+  pulses_[1].end();
+  const auto stuck = Pass(absl::Seconds(1));
+  ASSERT_TRUE(stuck);
+  EXPECT_EQ(stuck->message, "stuck: no operation has ended for 10s: thread 0");
+}
+
 TEST_F(WatchdogTest, TimeInWhichItDidNotRunDoesNotCount) {
   pulses_[0].begin();
   EXPECT_FALSE(Pass(absl::Seconds(5)));
