@@ -179,10 +179,10 @@ class Search {
       engine_.watch_states();
     }
     // What the trials found or would have told is found and told again, by the search.
-    bool keep = !options_.observer || options_.jobs > 1;
-    if (options_.judge_lock_order &&
-        !options_.judge_lock_order(engine_.lock_order(), false).empty())
-      keep = false;
+    const bool told = options_.observer && options_.jobs <= 1;
+    const bool wrong = options_.judge_lock_order &&
+                       !options_.judge_lock_order(engine_.lock_order(), false).empty();
+    const bool keep = !told && !wrong;
     if (!keep) engine_.lock_order() = before;
     for (Division::Piece& piece : pieces) {
       SearchState::Item item{Task{std::move(piece.part), {}, 1}, false, "", 0};

@@ -86,7 +86,7 @@ STRESS = ["--threads=8", "--focus=4", "--mlist_locks=4", "--hash_locks=4", "--bu
 DESIGNS = {
     "hat/hment_index_chain.cc": ["--index=chain"],
     "hat/pte_invalidation_captured.cc": ["--invalidation=captured"],
-    # Who owns the reserves by thread waits for ever if they are empty from the start.
+    # Few, so that an owner soon comes to their end.
     "hat/reserve_ownership_thread.cc": ["--reserve_owner=thread", "--htable_reserve=20",
                                         "--hment_reserve=20"],
 }

@@ -49,10 +49,15 @@ uint32_t change_attr(System& sys, hat_t* hat, uintptr_t va, uint32_t attr, uint6
   }
 }
 
-// What the processor lets pass is what the attributes say. The last word is nobody's; a write would
-// go unnoticed through a mapping that is not synced.
+// The last word of the page at va, which is nobody's.
+uintptr_t spare_word(const System& sys, uintptr_t va) {
+  return va + sys.mmu().pagesize() - sizeof(uint64_t);
+}
+
+// What the processor lets pass is what the attributes say. A write would go unnoticed through a
+// mapping that is not synced.
 void expect_access(World& world, const Worker& w, uintptr_t va, uint32_t attr) {
-  const uintptr_t spare = va + world.sys.mmu().pagesize() - sizeof(uint64_t);
+  const uintptr_t spare = spare_word(world.sys, va);
   const auto check = [&](AccessKind kind, bool expected, const char* what) {
     const bool ok = world.sys.machine.access(w.cpu, spare, kind, Privilege::kUser, w.cpu).ok;
     if (ok == expected) return;
@@ -125,12 +130,10 @@ class Alone {
   }
 
   void access(int i, AccessKind kind) {
-    const uintptr_t spare = at(i) + sys_.mmu().pagesize() - sizeof(uint64_t);
+    const uintptr_t spare = spare_word(sys_, at(i));
     if (sys_.machine.access(w_.cpu, spare, kind, Privilege::kUser, w_.cpu).ok) return;
-    report_violation(
-        absl::StrFormat("bits: cpu %d has no access to va 0x%x, which was loaded "
-                        "locked",
-                        w_.cpu, at(i)));
+    report_violation(absl::StrFormat(
+        "bits: cpu %d has no access to va 0x%x, which was loaded locked", w_.cpu, at(i)));
   }
 
   // Nothing is known of the page any more, but what its mappings still have.
@@ -139,10 +142,9 @@ class Alone {
   void expect(uint32_t seen, uint32_t wanted, const char* call) const {
     seen &= P_REF | P_MOD;
     if (seen == wanted) return;
-    report_violation(
-        absl::StrFormat("bits: after %s page %d, mapped %d times, has 0x%x, expected "
-                        "0x%x of REF and MOD",
-                        call, pp_->p_pagenum, count_, seen, wanted));
+    report_violation(absl::StrFormat(
+        "bits: after %s page %d, mapped %d times, has 0x%x, expected 0x%x of REF and MOD", call,
+        pp_->p_pagenum, count_, seen, wanted));
   }
 
   // Entries that are not synced keep both bits.
@@ -154,10 +156,8 @@ class Alone {
       if (ht != nullptr) htable_release(sys_, ht);
       const bool both = (pte & (PT_REF | PT_MOD)) == (PT_REF | PT_MOD);
       if (ht != nullptr && ((nosync >> i & 1) == 0 || both)) continue;
-      report_violation(
-          absl::StrFormat("bits: va 0x%x of process %d, not to be synced, has the "
-                          "entry 0x%x",
-                          at(i), p_.id, pte));
+      report_violation(absl::StrFormat(
+          "bits: va 0x%x of process %d, not to be synced, has the entry 0x%x", at(i), p_.id, pte));
     }
   }
 

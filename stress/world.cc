@@ -411,8 +411,7 @@ absl::Status World::compare_pages() const {
   if (promised == promised_) return absl::OkStatus();
   return absl::InternalError(
       absl::StrFormat("availrmem (%d pages), page tables (%d) and the kernel's heap (%d bytes) "
-                      "make %d pages, at first "
-                      "they made %d",
+                      "make %d pages, at first they made %d",
                       availrmem(sys.vm), sys.active_ptables.load(std::memory_order_relaxed),
                       sys.kmem_backed.load(std::memory_order_relaxed), promised, promised_));
 }
