@@ -94,13 +94,16 @@ SEGMAP = ["--workload=segmap", "--slots=4", "--io_errors=0.02", "--pause_rate=30
 SMALL_FILES = ["--files=2", "--file_size=32768"]
 HAT = ["--pause_rate=1000"]
 WORKLOADS = {
-    "mix": ["--workload=mix", "--hats=4", "--pages=4096"] + HAT,
+    "mix": ["--workload=mix", "--hats=4", "--pages=8192"] + HAT,
     "churn": ["--workload=churn", "--hats=2", "--steal_rate=0.3", "--fail_rate=0.1",
               "--htable_reserve=20", "--hment_reserve=20"] + HAT,
     "shootdown": ["--workload=shootdown"] + HAT,
     "turnover": ["--workload=turnover"] + HAT,
     "pressure": ["--workload=pressure", "--hats=16", "--pages=4096"] + HAT,
-    "segmap": SEGMAP + SMALL_FILES,
+    # Both slots on the two queues of one list: somebody always sleeps.
+    "waiting": SEGMAP + SMALL_FILES + ["--slots=2", "--free_lists=1"],
+    # All slots in one ring, so that there are neighbours.
+    "segmap": SEGMAP + SMALL_FILES + ["--free_lists=1"],
     "kpm": SEGMAP + SMALL_FILES + ["--kpm"],
     "segmap_files": SEGMAP,
     "kpm_files": SEGMAP + ["--kpm"],
@@ -110,13 +113,15 @@ WORKLOADS = {
 def stress_for(path):
     """The workloads that use a file of the sources, in the design that it belongs to."""
     if path.startswith("segmap/"):
-        names = ["segmap", "segmap_files", "kpm", "kpm_files"]
+        names = ["segmap", "segmap_files", "kpm", "kpm_files", "waiting"]
         if "kpm" in path:
-            names = names[2:] + names[:2]
+            names = names[2:4] + names[:2]
+        elif "smap_" in path:
+            names = ["waiting", "segmap", "kpm"]
     elif "kpm" in path:
         names = ["kpm", "kpm_files"]
     elif path.startswith("vm/"):
-        names = ["segmap", "segmap_files", "pressure", "mix"]
+        names = ["segmap", "segmap_files", "pressure", "shootdown", "mix"]
     else:
         names = ["churn", "turnover", "shootdown", "mix", "pressure"]
     return [WORKLOADS[name] + STRESS + DESIGNS.get(path, []) for name in names]
@@ -331,7 +336,7 @@ def read_outcome(detector, row, code, output, seconds, scratch):
 def commands_of(root, detector, row, program, budget):
     if detector == "stress":
         share = max(1, budget // len(row.stress)) if not row.must_be_clean else budget
-        return [[program] + args + ["--duration=%ds" % share, "--audit_interval=1s", "--seed=1",
+        return [[program] + args + ["--duration=%ds" % share, "--audit_interval=200ms", "--seed=1",
                                     "--json=result.json"] for args in row.stress]
     command = [program, "--scenario=" + row.scenario, "--json=result.json"]
     if row.must_be_clean:

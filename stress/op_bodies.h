@@ -30,10 +30,12 @@ OpResult op_lock(World& world, Worker& w, const Draw& d);
 OpResult op_devload(World& world, Worker& w, const Draw& d);
 OpResult op_offlist(World& world, Worker& w, const Draw& d);
 OpResult op_array(World& world, Worker& w, const Draw& d);
+OpResult op_reap_mapped(World& world, Worker& w, const Draw& d);
 
 // The same place; what the HAT promises of one call (ops_exact.cc).
 OpResult op_attrs(World& world, Worker& w, const Draw& d);
 OpResult op_bits(World& world, Worker& w, const Draw& d);
+OpResult op_large_bits(World& world, Worker& w, const Draw& d);
 OpResult op_keep(World& world, Worker& w, const Draw& d);
 OpResult op_graft(World& world, Worker& w, const Draw& d);
 OpResult op_mempte(World& world, Worker& w, const Draw& d);
@@ -64,6 +66,7 @@ OpResult op_seg_write(World& world, Worker& w, const Draw& d);
 OpResult op_seg_create(World& world, Worker& w, const Draw& d);
 OpResult op_seg_fbread(World& world, Worker& w, const Draw& d);
 OpResult op_seg_fbzero(World& world, Worker& w, const Draw& d);
+OpResult op_seg_device(World& world, Worker& w, const Draw& d);
 OpResult op_seg_ahead(World& world, Worker& w, const Draw& d);
 OpResult op_seg_truncate(World& world, Worker& w, const Draw& d);
 OpResult op_seg_extend(World& world, Worker& w, const Draw& d);

@@ -109,11 +109,31 @@ OpResult op_attrs(World& world, Worker& w, const Draw& d) {
 
 namespace {
 
+// At the page at va, which was loaded locked.
+void access_spare(World& world, const Worker& w, uintptr_t va, AccessKind kind) {
+  const uintptr_t spare = spare_word(world.sys, va);
+  if (world.sys.machine.access(w.cpu, spare, kind, Privilege::kUser, w.cpu).ok) return;
+  report_violation(
+      absl::StrFormat("bits: cpu %d has no access to va 0x%x, which was loaded locked", w.cpu, va));
+}
+
+// Nothing is known of the page any more, but what its mappings still have.
+void forget_bits(page_t* pp) {
+  pp->p_nrm.fetch_and(uint8_t(~(P_REF | P_MOD)), std::memory_order_relaxed);
+}
+
+void expect_bits(const page_t* pp, uint32_t seen, uint32_t wanted, const char* after) {
+  seen &= P_REF | P_MOD;
+  if (seen == wanted) return;
+  report_violation(absl::StrFormat("bits: after %s page %d has 0x%x, expected 0x%x of REF and MOD",
+                                   after, pp->p_pagenum, seen, wanted));
+}
+
 // A page that nobody else maps or can lock, mapped a few times at the calling CPU's place.
 class Alone {
  public:
   Alone(World& world, Process& p, const Worker& w, page_t* pp, uintptr_t va, int count)
-      : sys_(world.sys), p_(p), w_(w), pp_(pp), va_(va), count_(count) {}
+      : world_(world), p_(p), w_(w), pp_(pp), va_(va), count_(count) {}
 
   uintptr_t at(int i) const { return va_ + i * sys_.mmu().pagesize(); }
 
@@ -129,23 +149,7 @@ class Alone {
     hat_unload(sys_, p_.as.a_hat, va_, count_ * sys_.mmu().pagesize(), HAT_UNLOAD_UNLOCK);
   }
 
-  void access(int i, AccessKind kind) {
-    const uintptr_t spare = spare_word(sys_, at(i));
-    if (sys_.machine.access(w_.cpu, spare, kind, Privilege::kUser, w_.cpu).ok) return;
-    report_violation(absl::StrFormat(
-        "bits: cpu %d has no access to va 0x%x, which was loaded locked", w_.cpu, at(i)));
-  }
-
-  // Nothing is known of the page any more, but what its mappings still have.
-  void forget() { pp_->p_nrm.fetch_and(uint8_t(~(P_REF | P_MOD)), std::memory_order_relaxed); }
-
-  void expect(uint32_t seen, uint32_t wanted, const char* call) const {
-    seen &= P_REF | P_MOD;
-    if (seen == wanted) return;
-    report_violation(absl::StrFormat(
-        "bits: after %s page %d, mapped %d times, has 0x%x, expected 0x%x of REF and MOD", call,
-        pp_->p_pagenum, count_, seen, wanted));
-  }
+  void access(int i, AccessKind kind) { access_spare(world_, w_, at(i), kind); }
 
   // Entries that are not synced keep both bits.
   void expect_entries(uint32_t nosync) const {
@@ -162,7 +166,8 @@ class Alone {
   }
 
  private:
-  System& sys_;
+  World& world_;
+  System& sys_ = world_.sys;
   Process& p_;
   const Worker& w_;
   page_t* const pp_;
@@ -195,21 +200,21 @@ OpResult op_bits(World& world, Worker& w, const Draw& d) {
   uint32_t nosync = static_cast<uint32_t>(d.r[1] >> 16) & ((1u << other) - 1) & ~1u;
   Alone alone(world, p, w, pp, va, count);
   alone.load(nosync);
-  alone.forget();
-  alone.expect(hat_pagesync(sys, pp, HAT_SYNC_DONTZERO), 0, "no access");
+  forget_bits(pp);
+  expect_bits(pp, hat_pagesync(sys, pp, HAT_SYNC_DONTZERO), 0, "no access");
   alone.access(one, AccessKind::kRead);
-  alone.expect(hat_pagesync(sys, pp, HAT_SYNC_STOPON_REF), P_REF, "a read");
+  expect_bits(pp, hat_pagesync(sys, pp, HAT_SYNC_STOPON_REF), P_REF, "a read");
   alone.access(other, AccessKind::kWrite);
   if (d.r[3] / 8 % 2 == 0) {
-    alone.expect(hat_pagesync(sys, pp, HAT_SYNC_STOPON_MOD), P_REF | P_MOD, "a write");
+    expect_bits(pp, hat_pagesync(sys, pp, HAT_SYNC_STOPON_MOD), P_REF | P_MOD, "a write");
   } else if (count <= 8) {
-    alone.expect(hat_pagesync(sys, pp, HAT_SYNC_STOPON_SHARED), P_REF | P_MOD, "a write");
+    expect_bits(pp, hat_pagesync(sys, pp, HAT_SYNC_STOPON_SHARED), P_REF | P_MOD, "a write");
   }
   hat_pagesync(sys, pp, HAT_SYNC_ZERORM | (d.r[3] / 16 % 2 == 0 ? HAT_SYNC_STOPON_RM : 0));
-  alone.expect(hat_page_getattr(pp, P_REF | P_MOD), P_REF | P_MOD, "hat_pagesync that clears");
+  expect_bits(pp, hat_page_getattr(pp, P_REF | P_MOD), P_REF | P_MOD, "hat_pagesync that clears");
   alone.expect_entries(nosync);
-  alone.forget();
-  alone.expect(hat_pagesync(sys, pp, HAT_SYNC_DONTZERO), 0, "all was collected");
+  forget_bits(pp);
+  expect_bits(pp, hat_pagesync(sys, pp, HAT_SYNC_DONTZERO), 0, "all was collected");
 
   // What a write leaves in an entry reaches the page in whatever way the entry goes.
   alone.access(other, AccessKind::kWrite);
@@ -234,12 +239,65 @@ OpResult op_bits(World& world, Worker& w, const Draw& d) {
       break;
   }
   alone.unload();
-  alone.expect(hat_page_getattr(pp, P_REF | P_MOD), P_REF | P_MOD, "a write and hat_unload");
+  expect_bits(pp, hat_page_getattr(pp, P_REF | P_MOD), P_REF | P_MOD, "a write and hat_unload");
   if (hat_page_getshare(sys, pp) != 0) {
     report_violation(absl::StrFormat("bits: page %d has %d mappings, and all were unloaded",
                                      pp->p_pagenum, hat_page_getshare(sys, pp)));
   }
   page_unlock(sys.vm, pp);
+  return OpResult::kDone;
+}
+
+OpResult op_large_bits(World& world, Worker& w, const Draw& d) {
+  if (world.large_groups.empty()) return OpResult::kNothingToDo;
+  Process& p = home_process(world, w, d);
+  System& sys = world.sys;
+  hat_t* const hat = p.as.a_hat;
+  const uint64_t pagesize = sys.mmu().pagesize();
+  const uintptr_t va = place_of(world, w.cpu) + world.large_page_bytes();
+  ReaderGuard guard(p.as.a_lock);
+  if (is_taken(world, p, place_of(world, w.cpu))) return OpResult::kNothingToDo;
+  const LargeGroup& group = world.large_groups[d.r[1] % world.large_groups.size()];
+  std::vector<page_t*> pages = world.lock_group(group, SE_EXCL);
+  if (pages.empty()) return OpResult::kNothingToDo;
+  world.unload_group(pages, /*demote=*/false);
+  page_t* const leader = pages.front();
+  page_t* const one = pages[1 + d.r[2] % (pages.size() - 1)];
+  const auto forget = [&pages] { std::for_each(pages.begin(), pages.end(), forget_bits); };
+
+  const uint32_t prot = kRead | PROT_WRITE_ATTR;
+  const uintptr_t small_va = va - pagesize;
+  hat_memload(sys, hat, small_va, leader, prot, HAT_LOAD_LOCK);
+  hat_memload_array(sys, hat, va, pages.size() * pagesize, pages.data(), prot, HAT_LOAD_LOCK);
+  // Else they are no large page any more, or a table is in the way, and each has a mapping.
+  const bool as_one = hat_getpagesize(sys, hat, va) > static_cast<int64_t>(pagesize);
+  forget();
+
+  access_spare(world, w, small_va, AccessKind::kWrite);
+  expect_bits(one, hat_pagesync(sys, one, HAT_SYNC_DONTZERO), 0, "a write to the first page alone");
+  expect_bits(leader, hat_page_getattr(leader, P_REF | P_MOD), 0,
+              "collecting those of another page");
+  expect_bits(leader, hat_pagesync(sys, leader, HAT_SYNC_ZERORM), P_REF | P_MOD, "a write to it");
+  forget();
+  const uintptr_t touched = va + d.r[3] % pages.size() * pagesize;
+  access_spare(world, w, touched, AccessKind::kWrite);
+  if (as_one) {
+    expect_bits(one, hat_pagesync(sys, one, HAT_SYNC_DONTZERO), P_REF | P_MOD,
+                "a write to any of them");
+  }
+  hat_unload(sys, hat, small_va, pagesize, HAT_UNLOAD_UNLOCK);
+  hat_unload(sys, hat, va, pages.size() * pagesize, HAT_UNLOAD_UNLOCK);
+  for (page_t* pp : pages) {
+    const bool written = as_one || pp == pages[(touched - va) / pagesize];
+    if (written) expect_bits(pp, hat_page_getattr(pp, P_REF | P_MOD), P_REF | P_MOD, "hat_unload");
+    if (hat_page_getshare(sys, pp) != 0) {
+      report_violation(absl::StrFormat("bits: page %d has %d mappings, and all were unloaded",
+                                       pp->p_pagenum, hat_page_getshare(sys, pp)));
+    }
+    // What it had been told before is forgotten, and may have been that it is modified.
+    hat_page_setattr(sys, pp, P_REF | P_MOD);
+  }
+  world.unlock_pages(pages);
   return OpResult::kDone;
 }
 

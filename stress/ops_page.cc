@@ -10,6 +10,7 @@
 #include "hat/kmem.h"
 #include "stress/op_bodies.h"
 #include "vm/page_alloc.h"
+#include "vm/page_cache.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
@@ -28,9 +29,24 @@ page_t* lock_some_page(World& world, uint64_t random, se_t mode) {
   return nullptr;
 }
 
+// One of the first pages of a file, where threads meet; or null.
+page_t* lock_near_page(World& world, uint64_t random, se_t mode) {
+  Vm& vm = world.sys.vm;
+  vnode_t* const vp = world.files[(random >> 8) % world.files.size()].get();
+  const uint64_t off = (random >> 32) % world.focus() * vm.pagesize;
+  page_t* const pp = page_lookup_nowait(vm, vp, off, mode);
+  if (pp == nullptr || pp->p_szc.load(std::memory_order_relaxed) == 0) return pp;
+  page_unlock(vm, pp);
+  return nullptr;
+}
+
 // A few tries: most frames are free or tables.
 page_t* find_page(World& world, uint64_t random, se_t mode) {
   constexpr int kTries = 16;
+  if (random % 2 == 0 && !world.files.empty()) {
+    page_t* const pp = lock_near_page(world, random, mode);
+    if (pp != nullptr) return pp;
+  }
   for (int i = 0; i < kTries; ++i) {
     page_t* pp = lock_some_page(world, random + i * 7919, mode);
     if (pp != nullptr) return pp;
@@ -142,6 +158,12 @@ OpResult op_large(World& world, Worker& w, const Draw& d) {
   const uint64_t choice = d.r[2] % 16;
   if (choice < 2) {
     MutexGuard guard(world.group_mutex);
+    if (choice == 0 && d.r[2] / 16 % 2 == 0) {
+      const uint64_t pages = world.large_page_bytes() / sys.mmu().pagesize();
+      if (!world.try_demote(group, d.r[3] % pages)) return OpResult::kRetry;
+      group.whole = false;
+      return OpResult::kDone;
+    }
     std::vector<page_t*> pages = world.lock_group(group, SE_EXCL);
     if (pages.empty()) return OpResult::kNothingToDo;
     world.unload_group(pages, /*demote=*/choice == 0);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "hat/hat_page.h"
 #include "hat/htable.h"
+#include "hat/htable_steal.h"
 #include "stress/op_bodies.h"
 #include "stress/place.h"
 #include "stress/sparse_backing.h"
@@ -70,6 +71,23 @@ OpResult op_devload(World& world, Worker& w, const Draw& d) {
   return OpResult::kDone;
 }
 
+// Takes tables that nobody uses, and no translation: not even one that could be had again.
+OpResult op_reap_mapped(World& world, Worker& w, const Draw& d) {
+  Process& p = home_process(world, w, d);
+  System& sys = world.sys;
+  hat_t* const hat = p.as.a_hat;
+  const uint64_t pagesize = sys.mmu().pagesize();
+  const uintptr_t va = place_of(world, w.cpu);
+  const pfn_t device = sys.machine.mem().size() + 16 + d.r[2] % 64;
+  ReaderGuard guard(p.as.a_lock);
+  if (is_taken(world, p, va)) return OpResult::kNothingToDo;
+  hat_devload(sys, hat, va, pagesize, device, PROT_READ_ATTR | PROT_USER_ATTR, HAT_LOAD);
+  htable_reap(sys);
+  expect_mapped(world, "reap_mapped", p, va, device, /*locked=*/false);
+  hat_unload(sys, hat, va, pagesize, HAT_UNLOAD);
+  return OpResult::kDone;
+}
+
 OpResult op_offlist(World& world, Worker& w, const Draw& d) {
   Process& p = home_process(world, w, d);
   System& sys = world.sys;
@@ -97,7 +115,8 @@ OpResult op_offlist(World& world, Worker& w, const Draw& d) {
           pp->p_pagenum));
     }
   } else {
-    hat_memload(sys, hat, va, pp, prot, flags | HAT_LOAD_NOCONSIST);
+    const uint32_t nested = d.r[3] / 4 % 4 == 0 ? HAT_NO_KALLOC : 0;
+    hat_memload(sys, hat, va, pp, prot, flags | HAT_LOAD_NOCONSIST | nested);
   }
   expect_mapped(world, "offlist", p, va, pp->p_pagenum, locked);
   const AccessResult got = sys.machine.access(w.cpu, va, AccessKind::kRead, Privilege::kUser);

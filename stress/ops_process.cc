@@ -104,7 +104,12 @@ OpResult op_window(World& world, Worker& w, const Draw& d) {
     return OpResult::kNothingToDo;
   }
   if (!world.map_window(w.cpu, id)) return OpResult::kNothingToDo;
-  if (d.r[3] / 64 % 4 == 0) steal_by_hand(world, /*table=*/d.r[3] / 256 % 2 == 0);
+  if (d.r[3] / 64 % 8 == 0) steal_by_hand(world, /*table=*/true);
+  if (d.r[3] / 64 % 8 == 1) {
+    // Round through the pages, so that the thief comes by this one.
+    constexpr int kHments = 32;
+    for (int i = 0; i < kHments && steal_by_hand(world, /*table=*/false); ++i) continue;
+  }
   world.probe_window(w.cpu);
   world.peek_window(w.cpu, w.cpu);
   world.peek_window(w.cpu, d.r[3] % world.sys.machine.ncpus());

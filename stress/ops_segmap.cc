@@ -126,6 +126,7 @@ OpResult SegmapWorld::read(const Draw& d) {
   int error = compare_window(file, addr + within, range.off, range.len);
   linger(d);
   if (error == 0) error = compare_window(file, addr + within, range.off, range.len);
+  expect_told(file, addr + within, range.off);
   if (error != 0) met_error(file, "reading a window", error);
   release(file, addr, pick(kReadReleases, d), &error);
   return error == 0 ? OpResult::kDone : OpResult::kRetry;
@@ -143,9 +144,39 @@ OpResult SegmapWorld::write(const Draw& d) {
   int error = fill_window(file, addr + within, range.off, range.len, d.r[3]);
   linger(d);
   if (error == 0) error = compare_window(file, addr + within, range.off, range.len);
+  expect_told(file, addr + within, range.off);
   if (error != 0) met_error(file, "writing a window", error);
   release(file, addr, pick(kWriteReleases, d), &error);
   return error == 0 ? OpResult::kDone : OpResult::kRetry;
+}
+
+// Nobody may look at a new page before it is filled.
+void SegmapWorld::expect_kept(const SegFile& file, uintptr_t addr, uint64_t off) {
+  if (hat_in_kpm(sys_, addr)) return;  // there the page is unlocked by the release
+  MutexGuard guard(page_hash_mutex(sys_.vm, file.vnode.get(), off));
+  const page_t* const pp = page_exists(sys_.vm, file.vnode.get(), off);
+  if (pp != nullptr && PAGE_EXCL(pp)) return;
+  report_violation(absl::StrFormat("%s: the new page at %d is %s before segmap_pageunlock",
+                                   file.path, off, pp == nullptr ? "gone" : "open to others"));
+}
+
+// A page that may be written through a window is marked modified, if its vnode is to be told of the
+// first write: otherwise nobody writes it back. The I/O lock keeps off who makes it clean.
+void SegmapWorld::expect_told(const SegFile& file, uintptr_t addr, uint64_t off) {
+  if (!IS_VMODSORT(file.vnode.get()) || hat_in_kpm(sys_, addr)) return;
+  page_t* const pp = page_lookup_nowait(sys_.vm, file.vnode.get(), off, SE_SHARED);
+  if (pp == nullptr) return;
+  if (page_io_trylock(sys_.vm, pp) != 0) {
+    uint32_t attr = 0;
+    const bool mapped = hat_getattr(sys_, sys_.kas_hat(), addr, &attr) == 0;
+    if (mapped && (attr & PROT_WRITE_ATTR) != 0 && !PP_ISMOD(pp)) {
+      report_violation(absl::StrFormat(
+          "data: %s: the page at %d may be written through its window and is not marked modified",
+          file.path, off));
+    }
+    page_io_unlock(sys_.vm, pp);
+  }
+  page_unlock(sys_.vm, pp);
 }
 
 // Whole pages are overwritten, without being read.
@@ -157,7 +188,8 @@ OpResult SegmapWorld::create_pages(const Draw& d) {
   const uintptr_t addr =
       segmap_getmapflt(*segmap_, file.vnode.get(), range.off, range.len, SM_PAGECREATE, S_WRITE);
   const uintptr_t start = addr + range.off % MAXBSIZE;
-  segmap_pagecreate(*segmap_, start, range.len, false);
+  const bool new_page = segmap_pagecreate(*segmap_, start, range.len, false) != 0;
+  if (new_page && range.len == pagesize()) expect_kept(file, start, range.off);
   int error = 0;
   // By pages: one that was there may be paged out and fail to come back, which must not keep one
   // that is new from being filled.
@@ -174,6 +206,7 @@ OpResult SegmapWorld::create_pages(const Draw& d) {
   }
   linger(d);
   segmap_pageunlock(*segmap_, start, range.len, S_WRITE);
+  expect_told(file, start, range.off);
   if (error != 0) met_error(file, "filling created pages", error);
   release(file, addr, pick(kWriteReleases, d), &error);
   return error == 0 ? OpResult::kDone : OpResult::kRetry;
@@ -243,10 +276,52 @@ OpResult SegmapWorld::fbzero(const Draw& d) {
   return error == 0 ? OpResult::kDone : OpResult::kRetry;
 }
 
+// What a device does that reads into the file's pages: they are locked in memory for writing, and
+// no processor sees the writes.
+OpResult SegmapWorld::device_write(const Draw& d) {
+  SegFile& file = pick_file(d);
+  const Range range = pick_pages(file, MAXBSIZE, pagesize(), d);
+  const RangeLock::Guard guard(file.ranges, range.off, range.end(), Mode::kExclusive);
+  const Range data = clipped(range, file.size);
+  if (data.len == 0) return OpResult::kNothingToDo;
+  // A window for reading is enough: it is F_SOFTUNLOCK that is told of the writes.
+  const uintptr_t addr =
+      segmap_getmapflt(*segmap_, file.vnode.get(), range.off, range.len, SM_FAULT, S_READ);
+  const uintptr_t start = addr + range.off % MAXBSIZE;
+  hat_t* const kas = sys_.kas_hat();
+  const faultcode_t fault = segmap_fault(*segmap_, kas, start, range.len, F_SOFTLOCK, S_WRITE);
+  int error = fault == 0 ? 0 : FC_ERRNO(fault);
+  if (error == 0) {
+    std::vector<uint8_t> bytes(range.len, 0);  // G2
+    for (size_t i = 0; i < data.len; ++i) bytes[i] = fresh_byte(d.r[3], i);
+    for (uint64_t done = 0; done < range.len; done += pagesize()) {
+      const uintptr_t va = start + done;
+      const pfn_t pfn = hat_in_kpm(sys_, va) ? hat_kpm_vaddr2page(sys_, va)->p_pagenum
+                                             : hat_getpfnum(sys_, kas, va);
+      if (pfn == PFN_INVALID) {
+        report_violation(
+            absl::StrFormat("invariant 51: %s: the soft locked page at %d is not mapped", file.path,
+                            range.off + done));
+      }
+      sys_.machine.mem().write_bytes(pfn, 0, absl::MakeSpan(bytes).subspan(done, pagesize()));
+    }
+    std::copy_n(bytes.begin(), data.len,
+                file.bytes.begin() + static_cast<std::ptrdiff_t>(data.off));
+    linger(d);
+    segmap_fault(*segmap_, kas, start, range.len, F_SOFTUNLOCK, S_WRITE);
+  } else {
+    met_error(file, "F_SOFTLOCK for writing", error);
+  }
+  release(file, addr, pick(kReadReleases, d), &error);
+  return error == 0 ? OpResult::kDone : OpResult::kRetry;
+}
+
 OpResult SegmapWorld::read_ahead(const Draw& d) {
   SegFile& file = pick_file(d);
   const Range range = pick_pages(file, MAXBSIZE, pagesize(), d);
-  const RangeLock::Guard guard(file.ranges, range.off, range.end(), Mode::kShared);
+  // It looks at no byte: only the size must stay, and who creates the same pages is to meet it.
+  const uint64_t behind = file.bytes.size();
+  const RangeLock::Guard guard(file.ranges, behind, behind + 1, Mode::kShared);
   if (range.off >= file.size) return OpResult::kNothingToDo;
   const uintptr_t addr = segmap_getmap(*segmap_, file.vnode.get(), range.off);
   const faultcode_t fault = segmap_faulta(*segmap_, addr + range.off % MAXBSIZE);
@@ -375,6 +450,9 @@ OpResult op_seg_create(World& world, Worker&, const Draw& d) {
 }
 OpResult op_seg_fbread(World& world, Worker&, const Draw& d) { return world.segmap->fbread(d); }
 OpResult op_seg_fbzero(World& world, Worker&, const Draw& d) { return world.segmap->fbzero(d); }
+OpResult op_seg_device(World& world, Worker&, const Draw& d) {
+  return world.segmap->device_write(d);
+}
 OpResult op_seg_ahead(World& world, Worker&, const Draw& d) { return world.segmap->read_ahead(d); }
 OpResult op_seg_truncate(World& world, Worker&, const Draw& d) { return world.segmap->truncate(d); }
 OpResult op_seg_extend(World& world, Worker&, const Draw& d) { return world.segmap->extend(d); }

@@ -19,6 +19,7 @@ namespace {
 constexpr std::chrono::milliseconds kTick{50};
 constexpr absl::Duration kShowEvery = absl::Milliseconds(250);
 constexpr std::chrono::milliseconds kPageoutLook{2};
+constexpr std::chrono::milliseconds kPageoutRest{64};
 constexpr uint64_t kPageoutBatch = 64;
 
 constexpr size_t kResults = 3;  // of OpResult
@@ -147,14 +148,17 @@ void Runner::page_out() {
   std::chrono::milliseconds pause = kPageoutLook;
   while (checkpoint_.pageout_waits(pause)) {
     self.pulse.begin();
-    pause = kPageoutLook;
+    std::chrono::milliseconds next = kPageoutLook;
     if (freemem(sys_.vm) < wanted_free ||
         sys_.vm.freemem_waiters.load(std::memory_order_relaxed) > 0) {
       const uint64_t freed = world_.pageout(kPageoutBatch);
       paged_out_.fetch_add(freed, std::memory_order_relaxed);
-      // As long as it helps, go on at once; if all pages are in use, leave their users some time.
-      if (freed > 0) pause = std::chrono::milliseconds{0};
+      // As long as it helps, go on at once; if all pages are in use, leave their users some time,
+      // and do not look busy if they all sleep.
+      next = freed > 0 ? std::chrono::milliseconds{0}
+                       : std::clamp(2 * pause, kPageoutLook, kPageoutRest);
     }
+    pause = next;
     self.pulse.end();
   }
 }

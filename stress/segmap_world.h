@@ -79,6 +79,7 @@ class SegmapWorld {
   OpResult create_pages(const Draw& d);
   OpResult fbread(const Draw& d);
   OpResult fbzero(const Draw& d);
+  OpResult device_write(const Draw& d);
   OpResult read_ahead(const Draw& d);
   OpResult truncate(const Draw& d);
   OpResult extend(const Draw& d);
@@ -110,6 +111,8 @@ class SegmapWorld {
   int compare_window(const SegFile& file, uintptr_t addr, uint64_t off, size_t len);
   // Writes new bytes into a window and, as far as that went, into the copy.
   int fill_window(SegFile& file, uintptr_t addr, uint64_t off, size_t len, uint64_t value);
+  void expect_told(const SegFile& file, uintptr_t addr, uint64_t off);
+  void expect_kept(const SegFile& file, uintptr_t addr, uint64_t off);
   void expect_equal(const SegFile& file, uint64_t off, const std::vector<uint8_t>& seen,
                     const char* where);
   // Zeroes from the end of the data to the end of its page; 0 or an errno value.

@@ -177,18 +177,18 @@ absl::Status build_maps(World& world, uint32_t hats, const std::string& folder) 
 
 // Every operation, by how often it happens to a busy process.
 std::vector<WeightedOp> mixed_weights() {
-  return {{"fault", 120},     {"refault", 40},  {"touch", 400},  {"unload", 80}, {"protect", 30},
-          {"speculate", 30},  {"sync", 20},     {"probe", 60},   {"lock", 15},   {"devload", 5},
-          {"pageunload", 30}, {"pagesync", 30}, {"pageout", 15}, {"large", 4},   {"switch", 30},
-          {"exit", 4},        {"fork", 4},      {"swapout", 2},  {"attach", 6},  {"detach", 4},
-          {"window", 15},     {"idle", 10},     {"steal", 1},    {"reap", 1},    {"offlist", 5},
-          {"array", 1},       {"attrs", 4},     {"bits", 4},     {"keep", 1},    {"graft", 3},
-          {"mempte", 1}};
+  return {{"fault", 120},     {"refault", 40},   {"touch", 400},    {"unload", 80}, {"protect", 30},
+          {"speculate", 30},  {"sync", 20},      {"probe", 60},     {"lock", 15},   {"devload", 5},
+          {"pageunload", 30}, {"pagesync", 30},  {"pageout", 15},   {"large", 8},   {"switch", 30},
+          {"exit", 4},        {"fork", 4},       {"swapout", 2},    {"attach", 6},  {"detach", 4},
+          {"window", 15},     {"idle", 10},      {"steal", 1},      {"reap", 1},    {"offlist", 5},
+          {"array", 2},       {"attrs", 4},      {"bits", 4},       {"keep", 1},    {"graft", 3},
+          {"mempte", 1},      {"large_bits", 2}, {"reap_mapped", 1}};
 }
 
 std::vector<WeightedOp> pressure_weights() {
   std::vector<WeightedOp> weights = mixed_weights();
-  weights.push_back({"resv", 20});
+  weights.push_back({"resv", 60});
   weights.push_back({"hog", 30});
   return weights;
 }
@@ -201,7 +201,8 @@ Workload segmap_workload() {
            {"seg_create", 60},
            {"seg_fbread", 60},
            {"seg_fbzero", 20},
-           {"seg_ahead", 40},
+           {"seg_device", 40},
+           {"seg_ahead", 60},
            {"seg_truncate", 4},
            {"seg_extend", 8},
            {"seg_sync", 4},
@@ -258,18 +259,19 @@ std::vector<Workload> make_workloads() {
                   {"steal", 1}},
                  1500,
                  32768});
-  all.push_back(
-      {"churn",
-       "address spaces and page tables come and go",
-       {{"fault", 300},     {"touch", 100},  {"speculate", 100}, {"unload", 300}, {"probe", 40},
-        {"pageunload", 40}, {"lock", 20},    {"exit", 20},       {"fork", 10},    {"swapout", 10},
-        {"steal", 20},      {"reap", 4},     {"switch", 60},     {"attach", 10},  {"detach", 10},
-        {"large", 3},       {"devload", 20}, {"offlist", 20},    {"array", 1},    {"attrs", 10},
-        {"bits", 10},       {"keep", 2},     {"graft", 4},       {"mempte", 2}},
-       64,
-       32768,
-       0,
-       0.02});
+  all.push_back({"churn",
+                 "address spaces and page tables come and go",
+                 {{"fault", 300},   {"touch", 100},     {"speculate", 100}, {"unload", 300},
+                  {"probe", 40},    {"pageunload", 40}, {"lock", 20},       {"exit", 20},
+                  {"fork", 10},     {"swapout", 10},    {"steal", 20},      {"reap", 4},
+                  {"switch", 60},   {"attach", 10},     {"detach", 10},     {"large", 3},
+                  {"devload", 20},  {"offlist", 20},    {"array", 1},       {"attrs", 10},
+                  {"bits", 10},     {"keep", 2},        {"graft", 4},       {"mempte", 2},
+                  {"large_bits", 2}},
+                 64,
+                 32768,
+                 0,
+                 0.02});
   all.push_back({"shootdown",
                  "CPUs use memory while others unload, protect and remap it",
                  {{"touch", 600},
@@ -277,6 +279,7 @@ std::vector<Workload> make_workloads() {
                   {"protect", 60},
                   {"pageunload", 40},
                   {"pagesync", 40},
+                  {"pageout", 40},
                   {"sync", 20},
                   {"window", 60},
                   {"idle", 40},
@@ -285,6 +288,7 @@ std::vector<Workload> make_workloads() {
                   {"attach", 5},
                   {"detach", 5},
                   {"reap", 1},
+                  {"reap_mapped", 2},
                   {"fork", 2},
                   {"exit", 2}},
                  3,

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hat/hat_page.h"
-#include "hat/kmem.h"
 #include "stress/segmap_world.h"
 #include "stress/sparse_backing.h"
 #include "vm/page_alloc.h"
@@ -17,13 +16,16 @@ void report_violation(const std::string& message, Where where) { panic(message, 
 // Tells the oracle about every hat_pageunload that the page layer or an operation asks for.
 class World::UnloadWatch final : public PageMappingOps {
  public:
-  UnloadWatch(Oracle& oracle, PageMappingOps& hat) : oracle_(oracle), hat_(hat) {}
+  UnloadWatch(Vm& vm, Oracle& oracle, PageMappingOps& hat) : vm_(vm), oracle_(oracle), hat_(hat) {}
 
   uint32_t hment_mapcnt(page_t* pp) override { return hat_.hment_mapcnt(pp); }
   void hat_pageunload(page_t* pp) override {
-    oracle_.page_unload_begin(pp->p_pagenum);
+    // A large translation goes for all constituents at once, which the caller has EXCL.
+    const page_t* const root = PP_PAGEROOT(vm_, pp);
+    const uint64_t count = page_get_pagecnt(vm_, pp->p_szc.load(std::memory_order_relaxed));
+    for (uint64_t i = 0; i < count; ++i) oracle_.page_unload_begin(root[i].p_pagenum);
     hat_.hat_pageunload(pp);
-    oracle_.page_unload_end(pp->p_pagenum);
+    for (uint64_t i = 0; i < count; ++i) oracle_.page_unload_end(root[i].p_pagenum);
   }
   uint32_t hat_pagesync(page_t* pp, uint32_t flags) override {
     return hat_.hat_pagesync(pp, flags);
@@ -32,6 +34,7 @@ class World::UnloadWatch final : public PageMappingOps {
   void hat_page_clrattr(page_t* pp, uint32_t bits) override { hat_.hat_page_clrattr(pp, bits); }
 
  private:
+  Vm& vm_;
   Oracle& oracle_;
   PageMappingOps& hat_;
 };
@@ -39,7 +42,7 @@ class World::UnloadWatch final : public PageMappingOps {
 World::World(System& sys_in, uint32_t focus)
     : sys(sys_in),
       oracle(sys_in),
-      watch_(std::make_unique<UnloadWatch>(oracle, *sys_in.page_ops)),
+      watch_(std::make_unique<UnloadWatch>(sys_in.vm, oracle, *sys_in.page_ops)),
       focus_(focus),
       promised_(promised_pages()) {
   sys.vm.set_mapping_ops(watch_.get());
@@ -387,56 +390,6 @@ void World::unload(Process& p, uintptr_t va, uint64_t pages) {
   for (uint64_t i = 0; i < pages; ++i) p.shadow.begin(va + i * pagesize);
   hat_unload(sys, p.as.a_hat, va, pages * pagesize, HAT_UNLOAD_UNMAP);
   for (uint64_t i = 0; i < pages; ++i) p.shadow.end_unmapped(va + i * pagesize);
-}
-
-// Every page table and every page of the kernel's heap was promised first.
-int64_t World::promised_pages() const {
-  return availrmem(sys.vm) + sys.active_ptables.load(std::memory_order_relaxed) +
-         sys.kmem_backed.load(std::memory_order_relaxed) / kSlabBytes;
-}
-
-absl::Status World::compare_pages() const {
-  for (pfn_t pfn = 0; pfn < sys.vm.npages; ++pfn) {
-    const page_t& page = sys.vm.pages[pfn];
-    const vnode_t* const vp = page.p_vnode.load(std::memory_order_relaxed);
-    if (vp == nullptr || vp == &sys.vm.kvp || PP_ISFREE(&page)) continue;
-    const int32_t locks = page.p_selock.load(std::memory_order_relaxed);
-    if (locks == 0 && !page_iolocked(&page)) continue;
-    return absl::InternalError(absl::StrFormat(
-        "page %d (%s offset 0x%x) is locked, and no operation is under way: p_selock %d%s", pfn,
-        vp->v_name, page.p_offset.load(std::memory_order_relaxed), locks,
-        page_iolocked(&page) ? ", I/O lock" : ""));
-  }
-  const int64_t promised = promised_pages();
-  if (promised == promised_) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrFormat("availrmem (%d pages), page tables (%d) and the kernel's heap (%d bytes) "
-                      "make %d pages, at first they made %d",
-                      availrmem(sys.vm), sys.active_ptables.load(std::memory_order_relaxed),
-                      sys.kmem_backed.load(std::memory_order_relaxed), promised, promised_));
-}
-
-absl::Status World::compare() {
-  for (auto& slot : slots) {
-    if (slot->process == nullptr) continue;
-    Process& p = *slot->process;
-    const absl::Status status = oracle.compare(p.as.a_hat, p.shadow);
-    if (!status.ok()) {
-      return absl::InternalError(
-          absl::StrFormat("process %d (%s): %s", p.id, slot->program->name, status.message()));
-    }
-  }
-  for (auto& shm : shared_memory) {
-    const absl::Status status = oracle.compare(shm->holder->as.a_hat, shm->holder->shadow);
-    if (!status.ok()) {
-      return absl::InternalError(
-          absl::StrFormat("shared memory %s: %s", shm->vp->v_name, status.message()));
-    }
-  }
-  oracle.settle();
-  const absl::Status pages = compare_pages();
-  if (!pages.ok()) return pages;
-  return segmap != nullptr ? segmap->audit() : absl::OkStatus();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -171,6 +171,10 @@ class World {
   void unlock_pages(const std::vector<page_t*>& pages);
   // Unloads every constituent, and with demote breaks the page up. All are EXCL.
   void unload_group(const std::vector<page_t*>& pages, bool demote);
+  // The same for who has but one of the constituents: false if another one is busy.
+  bool try_demote(const LargeGroup& group, uint64_t page);
+  // Of what was a large page, and is none any more.
+  void expect_no_large_mapping(page_t* leader);
   // The segment of p that maps the large groups, or null. a_lock held.
   const seg_t* large_segment(Process& p);
   // Makes a large page of this identity again if there is memory. Nothing locked.
@@ -197,6 +201,7 @@ class World {
   // Takes pages from their owners until enough is free. For the pageout thread.
   uint64_t pageout(uint64_t wanted);
 
+  uint64_t focus() const { return focus_; }
   // A random segment of p, or null if it has none; a_lock held. Likewise a random page of a
   // segment. Most often one of the first few, so that threads meet.
   const seg_t* pick_segment(Process& p, uint64_t random);
@@ -230,7 +235,9 @@ class World {
   void pass_through_mlist(pfn_t pfn);
   void inherit(Process& child, Process& parent);
 
-  // Quiescent: what only operations may hold, and where all memory that was promised has gone.
+  // Quiescent: what only operations may hold, that nobody can write to a page unnoticed whose vnode
+  // is to be told, and where all memory that was promised has gone.
+  absl::Status compare_page(const page_t& page) const;
   absl::Status compare_pages() const;
   int64_t promised_pages() const;
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hat/hat_page.h"
+#include "hat/hment.h"
 #include "stress/sparse_backing.h"
 #include "stress/world.h"
 
@@ -26,14 +27,40 @@ void World::unlock_pages(const std::vector<page_t*>& pages) {
   for (page_t* pp : pages) page_unlock(sys.vm, pp);
 }
 
+void World::expect_no_large_mapping(page_t* leader) {
+  uint32_t entry = 0;
+  htable_t* ht = nullptr;
+  hment_t* hm = nullptr;
+  x86_hm_enter(sys, leader);
+  while ((hm = hment_walk(sys, leader, &ht, &entry, hm)) != nullptr) {
+    if (ht->ht_level() == 0) continue;
+    report_violation(absl::StrFormat(
+        "invariant 7: page %d is no large one any more, and a mapping of level %d is left",
+        leader->p_pagenum, ht->ht_level()));
+  }
+  x86_hm_exit(sys, leader);
+}
+
 void World::unload_group(const std::vector<page_t*>& pages, bool demote) {
   // One bracket around all of it: a large translation goes for all constituents at once.
   for (page_t* pp : pages) oracle.page_unload_begin(pp->p_pagenum);
   if (demote && pages.front()->p_szc.load(std::memory_order_relaxed) > 0) {
     hat_page_demote(sys, pages.front());
+    expect_no_large_mapping(pages.front());
   }
   for (page_t* pp : pages) hat_pageunload(sys, pp);
   for (page_t* pp : pages) oracle.page_unload_end(pp->p_pagenum);
+}
+
+bool World::try_demote(const LargeGroup& group, uint64_t page) {
+  const uint64_t off = group.off + page * sys.mmu().pagesize();
+  page_t* const pp = page_lookup_nowait(sys.vm, group.vp, off, SE_EXCL);
+  if (pp == nullptr) return false;
+  page_t* const root = PP_PAGEROOT(sys.vm, pp);
+  const bool done = page_try_demote_pages(sys.vm, pp) != 0;
+  if (done) expect_no_large_mapping(root);
+  page_unlock(sys.vm, pp);
+  return done;
 }
 
 const seg_t* World::large_segment(Process& p) {

@@ -20,12 +20,23 @@ FAULTS = {
         "link_ptp|invariant 1[67]",
         ["--hats=2", "--pause_rate=50"],
     ),
+    "fault_hides_first_write": _fault(
+        "segmap",
+        "is not marked modified",
+        ["--slots=4"],
+    ),
     "hment_leak": _fault("share", "invariant 39"),
     "inval_no_flush": _fault(
         "shootdown",
         "invariant (29|3[0-2])|oracle O|data",
     ),
+    "kpm_unlock_forgets_write": _fault(
+        "segmap",
+        "data: byte",
+        ["--slots=4", "--kpm"],
+    ),
     "lock_count_kept": _fault("mix", "invariant 22"),
+    "pagecreate_unlocks": _fault("segmap", "open to others", ["--slots=4"]),
     "pages_mapped_leak": _fault("mix", "invariant 23"),
     "pageunload_stops_early": _fault("share", "still has .* mappings|invariant 40"),
     "prepare_no_promotion": _fault("share", "invariant [1-8]:"),
@@ -34,6 +45,12 @@ FAULTS = {
         "hment_prepare|invariant [126]:",
         ["--hats=3", "--pause_rate=50", "--fail_rate=0.5"],
     ),
+    "reap_takes_tables_in_use": _fault(
+        "shootdown",
+        "reap_mapped: va .* maps frame -1",
+        binary = "//stress/published:hatstress_S24",
+    ),
+    "refmod_small_of_leader": _fault("mix", "bits: after collecting", ["--hats=4"]),
     "release_frees_busy": _fault(
         "churn",
         "invariant [0-9]|use after free|ht_busy|crash",
