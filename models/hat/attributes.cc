@@ -136,10 +136,54 @@ class AttributesOfAMapping : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// A range of three mappings, of which the one in the middle is on no list: nobody changes it or
+// collects its bits.
+class RangeWithAnOffListMapping : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "refmod/range_with_an_off_list_mapping";
+  static constexpr const char* kClaim = "bits are cleared as asked, off-list mappings left alone";
+
+  RangeWithAnOffListMapping() : HatModel(wide()) {
+    for (uint64_t i = 0; i < 3; ++i) {
+      load(hat_, i * pagesize(), page_, kReadWrite, i == 1 ? HAT_LOAD_NOCONSIST : HAT_LOAD);
+    }
+    put_on(0, hat_);
+    for (uint64_t i = 0; i < 3; ++i) access(0, i * pagesize(), AccessKind::kWrite, i);
+    page_->p_nrm.store(0, std::memory_order_relaxed);
+  }
+  void thread(int) {
+    const x86pte_t off_list = pte(1);
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_sync(sys, hat_, 0, 2 * pagesize(), HAT_SYNC_DONTZERO);
+    HAT_ASSERT(nrm(page_) == (P_REF | P_MOD) && (pte(0) & kBoth) == kBoth);
+    page_->p_nrm.store(0, std::memory_order_relaxed);
+    hat_sync(sys, hat_, 0, 2 * pagesize(), HAT_SYNC_ZERORM);
+    HAT_ASSERT(nrm(page_) == (P_REF | P_MOD) && (pte(0) & kBoth) == 0, "the bits were not cleared");
+    hat_chgprot(sys, hat_, 0, 2 * pagesize(), kReadOnly);
+    HAT_ASSERT((pte(0) & PT_WRITABLE) == 0 && pte(1) == off_list,
+               "an off-list mapping was changed");
+    HAT_ASSERT((pte(2) & (kBoth | PT_WRITABLE)) == (kBoth | PT_WRITABLE), "it is not in the range");
+  }
+  void check() override { put_on(0, sys.kas_hat()); }
+
+ private:
+  static constexpr x86pte_t kBoth = PT_REF | PT_MOD;
+  static SystemConfig wide() {
+    SystemConfig config = two_levels();
+    config.machine.mmu.bits_per_level = 2;
+    return config;
+  }
+  x86pte_t pte(uint32_t entry) { return x86pte_get(sys, find(hat_, 0), entry); }
+
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> attribute_scenarios() {
-  return scenario_list<PagesyncThatMayStop, AttributesOfAMapping>();
+  return scenario_list<PagesyncThatMayStop, AttributesOfAMapping, RangeWithAnOffListMapping>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -82,7 +82,8 @@ class NestedLoads : public HatModel {
   static constexpr const char* kName = kDesign == ReserveDesign::kThread
                                            ? "memory/nested_load_against_load_by_thread"
                                            : "memory/nested_load_against_load_by_depth";
-  static constexpr const char* kClaim = "only nested loads use the reserves, and all loads end";
+  static constexpr const char* kClaim =
+      "only who must not allocate uses the reserves, all loads end";
 
   NestedLoads() : HatModel(with_design()) {}
   void thread(int index) {
@@ -95,6 +96,10 @@ class NestedLoads : public HatModel {
       owners.exit(sys, HAT_LOAD);
     }
     owners.exit(sys, HAT_LOAD);
+    // Who has the lock of kernel memory's addresses may not ask for more of it.
+    sys.me().t_vmem_populating = true;
+    HAT_ASSERT(owners.may_use(sys));
+    sys.me().t_vmem_populating = false;
   }
 
  private:
@@ -323,6 +328,52 @@ class EntrySetByHand : public HatModel {
   void check() override { HAT_ASSERT(find(sys.kas_hat(), sys.kernelbase) == nullptr); }
 };
 
+// The entry is set, used and given back; then the page behind it is somebody else's.
+class EntrySetByHandAndUsed : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/an_entry_set_by_hand_against_access";
+  static constexpr const char* kClaim = "the page is not reached once the entry was given back";
+
+  EntrySetByHandAndUsed() : HatModel(three_levels()) {}
+  void thread(int index) {
+    const uintptr_t va = sys.kernelbase;
+    if (index == 1) {
+      sys.machine.access(1, va, AccessKind::kRead, Privilege::kKernel);
+      return;
+    }
+    const MemPte entry = hat_mempte_setup(sys, va);
+    x86pte_access(sys, entry.ht, entry.entry)
+        .store(MAKEPTE(page_->p_pagenum, 0) | PT_GLOBAL | PT_NOCONSIST, std::memory_order_seq_cst);
+    hat_mempte_release(sys, va, entry);
+    HAT_ASSERT(!is_mapped(sys.kas_hat(), va), "the entry is still there");
+    page_destroy(sys.vm, page_, 0);
+  }
+
+ private:
+  page_t* const page_ = new_doomed_page();
+};
+
+// What is there is not to be set by hand.
+class EntryInUseSetByHand : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "memory/an_entry_in_use_set_by_hand";
+  static constexpr const char* kClaim = "the system ends with a message";
+  static constexpr Expectation kExpected = Expectation::violated(Kind::kPanic);
+
+  EntryInUseSetByHand() : HatModel(three_levels()) {
+    hat_memload(sys, sys.kas_hat(), sys.kernelbase, page_, PROT_READ_ATTR, HAT_LOAD);
+  }
+  void thread(int) {
+    hat_mempte_setup(sys, sys.kernelbase);
+    HAT_ASSERT(false, "the mapping that was there is forgotten");
+  }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> memory_scenarios() {
@@ -330,7 +381,8 @@ std::vector<AnyScenario> memory_scenarios() {
       FrameAgainstReader, FrameAgainstReaderAndClaimant, NestedLoads<ReserveDesign::kThread>,
       NestedLoads<ReserveDesign::kDepth>, TwoOwners, Recursion<ReserveDesign::kThread>,
       Recursion<ReserveDesign::kDepth>, AllocationAgainstFree, TwoAllocationsOfTheLastPage,
-      TableAgainstLastPages, EntrySetByHand, TwoOwnersTwice, ReservationAgainstReturn>();
+      TableAgainstLastPages, EntrySetByHand, TwoOwnersTwice, ReservationAgainstReturn,
+      EntrySetByHandAndUsed, EntryInUseSetByHand>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

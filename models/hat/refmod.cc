@@ -468,6 +468,32 @@ class PagesyncBesideASmallMapping : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// The page is about to be thrown away, or is known to be modified: nobody wants the bits.
+class UnloadWithoutSync : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "refmod/unload_without_syncing_against_write";
+  static constexpr const char* kClaim = "the bits are thrown away with the mapping";
+
+  UnloadWithoutSync() : HatModel(two_levels()) {
+    load(hat_, 0, page_);
+    page_->p_nrm.store(0, std::memory_order_relaxed);
+    put_on(1, hat_);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      unload(hat_, 0, 1, HAT_UNLOAD_NOSYNC);
+    } else {
+      write(0, 7);
+    }
+  }
+  void check() override { HAT_ASSERT(nrm(page_) == 0, "the page has bits that nobody wanted"); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 // From now on nobody collects REF and MOD of the mapping: what they were goes to the page.
 class NosyncAgainstWrite : public Writer<ModVariant::kRecheck> {
  public:
@@ -500,7 +526,7 @@ std::vector<AnyScenario> refmod_scenarios() {
       ReloadAgainstWrite<kRecheck>, ReloadAgainstWrite<kBlind>, UncachedWrite,
       HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects, NosyncAgainstPagesync,
       ProtectAgainstUnloadAndClean, SyncThroughSharer, SyncAgainstReplacement, PagesyncOfALargePage,
-      NosyncAgainstWrite, PagesyncBesideASmallMapping>();
+      NosyncAgainstWrite, PagesyncBesideASmallMapping, UnloadWithoutSync>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -14,6 +14,7 @@ std::vector<AnyScenario> hment_steal_scenarios();
 std::vector<AnyScenario> htable_scenarios();
 std::vector<AnyScenario> attribute_scenarios();
 std::vector<AnyScenario> load_scenarios();
+std::vector<AnyScenario> device_scenarios();
 std::vector<AnyScenario> unload_scenarios();
 std::vector<AnyScenario> steal_scenarios();
 std::vector<AnyScenario> exit_scenarios();
@@ -22,6 +23,10 @@ std::vector<AnyScenario> refmod_scenarios();
 std::vector<AnyScenario> share_scenarios();
 std::vector<AnyScenario> share_range_scenarios();
 std::vector<AnyScenario> memory_scenarios();
+std::vector<AnyScenario> reserve_scenarios();
+std::vector<AnyScenario> page_scenarios();
+std::vector<AnyScenario> large_page_scenarios();
+std::vector<AnyScenario> wakeup_scenarios();
 
 // The list of a subject's scenarios, from their types.
 template <class... S>

@@ -144,10 +144,160 @@ class PlaceTaken : public Ranges {
   page_t* const own_ = new_large_page();
 };
 
+// A locked segment that fills an upper table: that table is shared, with all below it.
+class FullUpperTable : public Ranges {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "share/upper_table_that_is_full";
+  static constexpr const char* kClaim = "it is shared as a whole, counted in pages, and given back";
+
+  FullUpperTable() {
+    for (uint64_t i = 0; i < 2; ++i) {
+      load_large(source, i * large(), new_large_page(), HAT_LOAD_SHARE | HAT_LOAD_LOCK);
+    }
+  }
+  void thread(int) {
+    share(0, 0, 2 * large());
+    HAT_ASSERT(shares_table(0, 1) && same_frame(0, 0) && same_frame(large(), large()));
+    HAT_ASSERT(hat_get_mapped_size(sys, sharer) == 2 * large(), "pages are counted, not entries");
+    const absl::Status status = hat_audit(sys, AuditOptions{.expect_no_locks = false});
+    HAT_ASSERT(status.ok(), std::string(status.message()));
+    unshare(0, 2 * large());
+    HAT_ASSERT(find(sharer, 0, 1) == nullptr && hat_get_mapped_size(sys, sharer) == 0);
+  }
+  void check() override { unlock(0, 2 * large()); }
+};
+
+// Parts of a large page, and one that is not aligned alike: small mappings of what was asked for.
+class PartsOfALargePage : public Ranges {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "share/parts_of_a_large_page_and_other_alignment";
+  static constexpr const char* kClaim = "each page of the range is at its place, and no other is";
+
+  PartsOfALargePage() { load_large(source, 0, new_large_page(), HAT_LOAD_SHARE | HAT_LOAD_LOCK); }
+  void thread(int) {
+    try_one(0, 0, 1);
+    try_one(0, pagesize(), 1);
+    try_one(pagesize(), 0, 1);
+    try_one(pagesize(), 0, 2);
+    try_one(large(), 0, 2);
+  }
+  void check() override { unlock(0, large()); }
+
+ private:
+  void try_one(uintptr_t addr, uintptr_t src_addr, uint64_t pages) {
+    share(addr, src_addr, pages * pagesize());
+    for (uintptr_t va = 0; va < 2 * large(); va += pagesize()) {
+      const bool wanted = va >= addr && va < addr + pages * pagesize();
+      HAT_ASSERT(is_mapped(sharer, va) == wanted);
+      HAT_ASSERT(!wanted || same_frame(va, src_addr + (va - addr)));
+    }
+    const bool whole = pages == 2 && addr % large() == 0;
+    HAT_ASSERT(hat_getpagesize(sys, sharer, addr) ==
+               static_cast<int64_t>(whole ? large() : pagesize()));
+    unshare(addr, pages * pagesize());
+  }
+};
+
+// What cannot be shared as a table is mapped anew, with the rights and the caching that it had.
+class AttributesOfCopies : public Ranges {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "share/attributes_of_copies";
+  static constexpr const char* kClaim = "a copy allows what its source allows, cached alike";
+
+  AttributesOfCopies() {
+    constexpr uint32_t kFlags = HAT_LOAD_SHARE | HAT_LOAD_LOCK;
+    ReaderGuard guard(source->hat_as()->a_lock);
+    hat_memload(sys, source, 0, page_, kReadOnly | PROT_EXEC_ATTR, kFlags);
+    hat_devload(sys, source, pagesize(), pagesize(), sys.vm.npages, kReadWrite | HAT_MERGING_OK,
+                kFlags);
+  }
+  void thread(int) {
+    share(pagesize(), 0, large());
+    expect_alike(pagesize(), 0);
+    expect_alike(large(), pagesize());
+    unshare(pagesize(), large());
+    // A device may be shared strictly ordered as well.
+    {
+      ReaderGuard guard(source->hat_as()->a_lock);
+      hat_unload(sys, source, pagesize(), pagesize(), HAT_UNLOAD_UNLOCK);
+      hat_devload(sys, source, pagesize(), pagesize(), sys.vm.npages, kReadWrite | HAT_STRICTORDER,
+                  HAT_LOAD_SHARE | HAT_LOAD_LOCK);
+    }
+    share(0, pagesize(), pagesize());
+    expect_alike(0, pagesize());
+    unshare(0, pagesize());
+  }
+  void check() override { unlock(0, large()); }
+
+ private:
+  void expect_alike(uintptr_t dest, uintptr_t src) {
+    constexpr x86pte_t kRights =
+        PT_VALID | PT_WRITABLE | PT_USER | PT_NX | PT_NOCACHE | PT_WRITETHRU | PT_PAT_4K;
+    HAT_ASSERT((pte_of(sharer, dest) & kRights) == (pte_of(source, src) & kRights));
+  }
+  x86pte_t pte_of(hat_t* hat, uintptr_t va) {
+    htable_t* const ht = find(hat, va);
+    return ht == nullptr ? 0 : x86pte_get(sys, ht, htable_va2entry(sys, va, ht));
+  }
+
+  page_t* const page_ = new_page();
+};
+
+// Unloads through an address space that was not loaded to be shared do not reach sharers.
+class SourceNotShared : public Ranges {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "share/source_that_was_not_loaded_to_be_shared";
+  static constexpr const char* kClaim = "nothing is shared, and nothing mapped";
+
+  SourceNotShared() { load(source, 0, page_); }
+  void thread(int) {
+    share(0, 0, large());
+    HAT_ASSERT(!is_mapped(sharer, 0) && find(sharer, 0) == nullptr);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
+// A table of the sharer's own has come and gone, and is kept for the next that it needs. A shared
+// one needs no frame, and is no such table.
+class SharedBesideCached : public Ranges {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "share/shared_table_beside_a_cached_one";
+  static constexpr const char* kClaim = "the cached table stays, with its frame";
+
+  SharedBesideCached() {
+    load(source, 0, page_, kReadWrite, HAT_LOAD_SHARE | HAT_LOAD_LOCK);
+    load(sharer, 0, page_);
+    // The table above stays in use.
+    load(sharer, large(), page_);
+    unload(sharer, 0);
+  }
+  void thread(int) {
+    htable_t* const cached = sharer->hat_ht_cached.load(std::memory_order_relaxed);
+    HAT_ASSERT(cached != nullptr);
+    share(0, 0, large());
+    HAT_ASSERT(shares_table(0, 0));
+    HAT_ASSERT(sharer->hat_ht_cached.load(std::memory_order_relaxed) == cached);
+    unshare(0, large());
+  }
+  void check() override { unlock(0, pagesize()); }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> share_range_scenarios() {
-  return scenario_list<TableWithAGap, TableWithoutLocks, PartsOfATable, PlaceTaken>();
+  return scenario_list<TableWithAGap, TableWithoutLocks, PartsOfATable, PlaceTaken, FullUpperTable,
+                       PartsOfALargePage, AttributesOfCopies, SourceNotShared,
+                       SharedBesideCached>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

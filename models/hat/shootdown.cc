@@ -359,7 +359,7 @@ class FrameLookupAgainstNewMapping : public HatModel {
 // A page in the kernel's part, which every CPU may use at any time.
 class KernelPage : public HatModel {
  protected:
-  KernelPage() : HatModel(two_levels()) {
+  explicit KernelPage(const SystemConfig& config = two_levels()) : HatModel(config) {
     hat_memload(sys, sys.kas_hat(), va, page, PROT_READ_ATTR | PROT_WRITE_ATTR, HAT_LOAD);
     kernel_read(1);
   }
@@ -375,12 +375,16 @@ class KernelPage : public HatModel {
   const uintptr_t va = sys.kernelbase;
 };
 
+template <InvalidationDesign kDesign>
 class KernelUnloadAgainstAccess : public KernelPage {
  public:
   static constexpr int kThreads = 2;
-  static constexpr const char* kName = "shootdown/kernel_unload_against_access";
+  static constexpr const char* kName = is_captured(kDesign)
+                                           ? "shootdown/kernel_unload_against_access_captured"
+                                           : "shootdown/kernel_unload_against_access";
   static constexpr const char* kClaim = "all CPUs are targets, whatever they run";
 
+  KernelUnloadAgainstAccess() : KernelPage(with_inval(two_levels(), kDesign)) {}
   void thread(int index) {
     if (index == 0) {
       unload_and_destroy();
@@ -504,8 +508,9 @@ std::vector<AnyScenario> shootdown_scenarios() {
       TwoInitiators<kA>, TwoInitiators<kC>, TableAgainstWalk<kA>, TableAgainstWalk<kC>,
       SharedUnloadAgainstSharer<kA>, SharedUnloadAgainstSharer<kC>, SharedUnloadAgainstTwoSharers,
       UnshareAgainstAccess, NewTableAgainstWalk, NewMappingAgainstAccess,
-      FrameLookupAgainstNewMapping, KernelUnloadAgainstAccess, KernelUnloadAgainstIdling,
-      TwoUnloadsAgainstIdling, HmentStealAgainstAccess, CapturedUnloadAgainstFirstSharing>();
+      FrameLookupAgainstNewMapping, KernelUnloadAgainstAccess<kC>, KernelUnloadAgainstAccess<kA>,
+      KernelUnloadAgainstIdling, TwoUnloadsAgainstIdling, HmentStealAgainstAccess,
+      CapturedUnloadAgainstFirstSharing>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

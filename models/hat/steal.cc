@@ -356,6 +356,45 @@ class StealAgainstSharer : public HatModel {
   hat_t* const sharer_ = new_hat();
 };
 
+// What a thief may take it finds, wherever it is: full, behind a table that may not be taken, in
+// any bucket.
+class AllThatMayGo : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "steal/full_tables_and_tables_behind_others";
+  static constexpr const char* kClaim = "a thief finds every table that may be taken";
+
+  AllThatMayGo() : HatModel(with_two_buckets(wide())) {
+    const uint64_t entries = sys.mmu().ptes_per_table();
+    for (uint64_t i = 0; i < 2 * entries; ++i) load(hat_, i * pagesize(), page_);
+    // One in each bucket, before those.
+    for (uint64_t i = 2; i < 4; ++i) load(hat_, table_va(i), page_, kReadWrite, HAT_LOAD_LOCK);
+  }
+  void thread(int) {
+    htable_t* const stolen = htable_steal(sys, 2);
+    int count = 0;
+    for (const htable_t* ht = stolen; ht != nullptr; ht = ht->ht_next()) ++count;
+    HAT_ASSERT(count == 2, std::to_string(count) + " of two tables were stolen");
+    free_stolen(stolen);
+    HAT_ASSERT(find(hat_, table_va(0)) == nullptr && find(hat_, table_va(1)) == nullptr);
+  }
+  void check() override {
+    for (uint64_t i = 2; i < 4; ++i) unload(hat_, table_va(i), 1, HAT_UNLOAD_UNLOCK);
+  }
+
+ private:
+  static SystemConfig wide() {
+    SystemConfig config = two_levels();
+    config.machine.mmu.bits_per_level = 3;
+    config.machine.nframes = 24;
+    return config;
+  }
+  uintptr_t table_va(uint64_t index) const { return index * sys.mmu().level_size(1); }
+
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> steal_scenarios() {
@@ -363,7 +402,7 @@ std::vector<AnyScenario> steal_scenarios() {
                        StealAgainstPassingHold, StealAgainstUnload, StealAgainstPageunload,
                        StealAgainstCreate, TwoThieves, AllocationSteals, TwoAllocationsSteal,
                        ThievesTakeTurns, ReapAgainstUse, ReapOfMany, StealAgainstSharing,
-                       StealAgainstSharer>();
+                       StealAgainstSharer, AllThatMayGo>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -440,6 +440,148 @@ class ManyRanges : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// One call for pages of two sizes, which are told in ranges.
+class RangesOfTwoSizes : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "unload/ranges_of_large_and_small_pages";
+  static constexpr const char* kClaim = "what is told is what was mapped, to the end of it";
+
+  RangesOfTwoSizes() : HatModel(three_levels()) {
+    load_large(hat_, 0, large_);
+    load(hat_, 2 * pagesize(), small_);
+  }
+  void thread(int) {
+    uintptr_t told_up_to = 0;
+    const auto range = [&told_up_to](uintptr_t start, uintptr_t end) {
+      HAT_ASSERT(start == told_up_to, "a range begins somewhere else");
+      told_up_to = end;
+    };
+    const HatUnloadCallback callback = range;
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_unload_callback(sys, hat_, 0, 4 * pagesize(), HAT_UNLOAD, &callback);
+    HAT_ASSERT(told_up_to == 3 * pagesize(), "the last range ends somewhere else");
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  page_t* const small_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// A range with nothing in it, in a table that has something behind it; and one small page, which is
+// part of a large one.
+class NothingToUnload : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "unload/nothing_in_the_range";
+  static constexpr const char* kClaim = "nothing goes, and nothing is told";
+
+  NothingToUnload() : HatModel(three_levels()) {
+    load(hat_, pagesize(), small_);
+    load_large(hat_, 2 * pagesize(), large_);
+  }
+  void thread(int) {
+    const auto range = [](uintptr_t, uintptr_t) { HAT_ASSERT(false, "a range was told"); };
+    const HatUnloadCallback callback = range;
+    ReaderGuard guard(hat_->hat_as()->a_lock);
+    hat_unload_callback(sys, hat_, 0, pagesize(), HAT_UNLOAD, &callback);
+    hat_unload(sys, hat_, 2 * pagesize(), pagesize(), HAT_UNLOAD);
+    HAT_ASSERT(is_mapped(hat_, pagesize()) && is_mapped(hat_, 2 * pagesize()));
+  }
+
+ private:
+  page_t* const small_ = new_page();
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// Half of a large page cannot be unloaded.
+class RangeInsideALargePage : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "unload/range_that_begins_inside_a_large_page";
+  static constexpr const char* kClaim = "the system ends with a message, not with a page too few";
+  static constexpr Expectation kExpected = Expectation::violated(Kind::kPanic);
+
+  RangeInsideALargePage() : HatModel(three_levels()) { load_large(hat_, 0, large_); }
+  void thread(int) {
+    unload(hat_, pagesize(), 2);
+    HAT_ASSERT(false, "all of it is gone, or nothing");
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// Of a large page only the first is mapped, small.
+class CountBesideASmallMapping : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "unload/mapcnt_beside_a_small_mapping_of_the_first_page";
+  static constexpr const char* kClaim = "a page counts its own mappings and those of its group";
+
+  CountBesideASmallMapping() : HatModel(two_levels()) {
+    load(small_, 0, large_);
+    load_large(hat_, 0, large_);
+  }
+  void thread(int) {
+    expect(2, 1);
+    unload(hat_, 0, 2);
+    expect(1, 0);
+  }
+
+ private:
+  void expect(uint32_t first, uint32_t second) {
+    HAT_ASSERT(hat_page_getshare(sys, large_) == first);
+    HAT_ASSERT(hat_page_getshare(sys, large_ + 1) == second);
+    HAT_ASSERT(hat_page_is_mapped(sys, large_ + 1) == (second != 0));
+  }
+
+  page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+  hat_t* const small_ = new_hat();
+};
+
+// Who is swapped out keeps what others have lent it, and no empty tables.
+class SwapoutOfASharer : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "unload/swapout_of_a_sharer_against_its_source";
+  static constexpr const char* kClaim = "its own pages and empty tables go, what it shares stays";
+  static constexpr Bounds kBounds = kBounded;
+
+  SwapoutOfASharer() : HatModel(three_levels()) {
+    load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
+    share(sharer_, source_);
+    load(sharer_, own(), page_);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      load(source_, pagesize(), page_, kReadWrite, HAT_LOAD_SHARE);
+      return;
+    }
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_swapout(sys, sharer_);
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(sharer_, 0) && is_mapped(sharer_, pagesize()));
+    HAT_ASSERT(!is_mapped(sharer_, own()), "its own page is still there");
+    HAT_ASSERT(sharer_->hat_ht_cached.load(std::memory_order_relaxed) == nullptr,
+               "an empty table is still there");
+    unshare(sharer_);
+  }
+
+ private:
+  // In another table than what is shared.
+  uintptr_t own() const { return 2 * pagesize(); }
+
+  page_t* const page_ = new_page();
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+};
+
 }  // namespace
 
 std::vector<AnyScenario> unload_scenarios() {
@@ -448,7 +590,8 @@ std::vector<AnyScenario> unload_scenarios() {
       PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor, PageunloadAgainstUnlockedLoad,
       UnloadAgainstReplacement, LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
       LockedLoadAgainstLookup, TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback,
-      SwapoutAgainstLockingLoad, ManyRanges, DemotionByThePageLayer>();
+      SwapoutAgainstLockingLoad, ManyRanges, DemotionByThePageLayer, RangesOfTwoSizes,
+      NothingToUnload, RangeInsideALargePage, CountBesideASmallMapping, SwapoutOfASharer>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -323,6 +323,31 @@ class SoftLockedWindow : public KpmModel {
   }
 };
 
+// What one user has said of a slot is not said of the next.
+class UsesOneByOne : public KpmModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/kpm_uses_of_one_slot_one_by_one";
+  static constexpr const char* kClaim = "each release notes what its own window was got for";
+
+  void thread(int) {
+    const uintptr_t addr = get(0, S_WRITE);
+    page_t* const pp = hat_kpm_vaddr2page(sys, addr);
+    // Its creator knows that the page is new, and does not ask.
+    put(addr);
+    HAT_ASSERT(hat_isref(pp) && hat_ismod(pp), "it was got for writing");
+    HAT_ASSERT(get(0, S_WRITE) == addr);
+    HAT_ASSERT(segmap_pagecreate(seg(), addr, pagesize(), false) == 0, "it is new no more");
+    HAT_ASSERT(put(addr, SM_WRITE) == 0);
+
+    HAT_ASSERT(get(0, S_READ, SM_FAULT) == addr);
+    pp->p_nrm.store(0, std::memory_order_relaxed);
+    put(addr);
+    HAT_ASSERT(hat_isref(pp), "it was read");
+    HAT_ASSERT(!hat_ismod(pp), "it was only read");
+  }
+};
+
 }  // namespace
 
 std::vector<AnyScenario> segmap_kpm_scenarios() {
@@ -330,7 +355,7 @@ std::vector<AnyScenario> segmap_kpm_scenarios() {
                        TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot,
                        PlainInvalAgainstPageunload, GetmapAgainstReuse, TwoKpmPagecreates,
                        TwoWindowsOfOneCpu, LockProtoAtTheEnd, GetmapAgainstPageout,
-                       ReleaseOfAMappedPage, SoftLockedWindow>();
+                       ReleaseOfAMappedPage, SoftLockedWindow, UsesOneByOne>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

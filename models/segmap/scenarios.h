@@ -14,6 +14,9 @@ std::vector<AnyScenario> segmap_waiting_scenarios();
 std::vector<AnyScenario> segmap_page_scenarios();
 std::vector<AnyScenario> segmap_fault_scenarios();
 std::vector<AnyScenario> segmap_kpm_scenarios();
+std::vector<AnyScenario> segmap_release_scenarios();
+std::vector<AnyScenario> segmap_creation_scenarios();
+std::vector<AnyScenario> vnode_scenarios();
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
 

@@ -57,7 +57,9 @@ SegmapModel::SegmapModel(const SegmapShape& shape)
   config.nfreelist = shape.lists;
   config.kpm = shape.kpm;
   config.waiting = shape.waiting;
-  config.statistics = false;
+  config.statistics = shape.statistics;
+  config.prot = shape.prot;
+  if (shape.colours > 1) config.shmsize = uint64_t{shape.colours} * config.maxbsize;
   auto created = segmap_create(sys, sys.kmap_addr, uint64_t{shape.slots} * config.maxbsize, config);
   HAT_ASSERT(created.ok(), std::string(created.status().message()));
   segment = *std::move(created);

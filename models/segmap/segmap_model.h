@@ -40,6 +40,9 @@ struct SegmapShape {
   uint32_t vnode_flag = 0;
   uint32_t ncpus = 2;
   uint32_t page_locks = 1;  // each of pse and pio
+  uint32_t colours = 1;
+  uint32_t prot = PROT_READ_ATTR | PROT_WRITE_ATTR;
+  bool statistics = false;
 };
 
 class SegmapModel : public ScenarioDefaults {

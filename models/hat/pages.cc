@@ -1,0 +1,369 @@
+// The page layer by itself: locks of pages, their names, large pages, and what is left of a call
+// that fails.
+#include "models/hat/hat_model.h"
+#include "models/hat/scenarios.h"
+#include "vm/page_cache.h"
+
+namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+int32_t selock(const page_t* pp) { return pp->p_selock.load(std::memory_order_relaxed); }
+
+// A writer who has waited asks for priority: readers that come later wait for it.
+class StarvingWriter : public HatModel {
+ public:
+  static constexpr int kThreads = 3;
+  static constexpr const char* kName = "pages/a_starving_writer_against_readers";
+  static constexpr const char* kClaim =
+      "no reader comes before the writer, and all have their turn";
+
+  StarvingWriter() : HatModel(with_cpus(two_levels(), 3)) { page_downgrade(sys.vm, page_); }
+  void thread(int index) {
+    Vm& vm = sys.vm;
+    if (index == 0) {
+      if ((selock(page_) & SE_EWANTED) != 0) {
+        HAT_ASSERT(page_trylock(vm, page_, SE_SHARED) == 0, "a reader has overtaken the writer");
+        HAT_ASSERT(page_tryupgrade(vm, page_) == 0, "a reader became the writer beside another");
+      }
+    } else if (index == 1) {
+      while (page_lock(vm, page_, SE_EXCL, nullptr, P_NO_RECLAIM, SE_EXCL_WANTED) == 0) {
+      }
+      HAT_ASSERT(selock(page_) == SE_WRITER);
+    } else {
+      while (page_lock(vm, page_, SE_SHARED, nullptr, P_NO_RECLAIM) == 0) {
+      }
+      HAT_ASSERT(PAGE_SHARED(page_));
+    }
+    page_unlock(vm, page_);
+  }
+  void check() override {
+    HAT_ASSERT(selock(page_) == 0);
+    HAT_ASSERT(page_trylock(sys.vm, page_, SE_EXCL) != 0);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
+// A frame with errors is taken out of use while somebody waits for its page.
+class RetiredPage : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/a_page_retired_against_who_waits_for_it";
+  static constexpr const char* kClaim = "nobody gets a retired page, and nobody waits for it";
+
+  RetiredPage() : HatModel(two_levels()) {}
+  void thread(int index) {
+    if (index == 0) {
+      page_hashout(sys.vm, page_);
+      page_lock_delete(sys.vm, page_);
+      return;
+    }
+    for (const se_t se : {SE_EXCL, SE_SHARED}) {
+      HAT_ASSERT(page_lock(sys.vm, page_, se, nullptr, P_NO_RECLAIM) == 0);
+      HAT_ASSERT(page_trylock(sys.vm, page_, se) == 0);
+    }
+  }
+
+ private:
+  page_t* const page_ = new_doomed_page();
+};
+
+// A freed page that has kept its name: one takes it back, the other only if that is for nothing.
+class LookupsOfAFreePage : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/two_lookups_of_a_free_page";
+  static constexpr const char* kClaim = "who waits gets it back, who does not leaves it";
+
+  LookupsOfAFreePage() : HatModel(two_levels()) { page_free(sys.vm, page_, 0); }
+  void thread(int index) {
+    page_t* const pp = index == 0 ? page_lookup(sys.vm, &file, 0, SE_SHARED)
+                                  : page_lookup_nowait(sys.vm, &file, 0, SE_SHARED);
+    HAT_ASSERT(pp == page_ || (index == 1 && pp == nullptr));
+    if (pp == nullptr) return;
+    HAT_ASSERT(!PP_ISFREE(pp) && PAGE_SHARED(pp));
+    page_unlock(sys.vm, pp);
+  }
+  void check() override { HAT_ASSERT(page_trylock(sys.vm, page_, SE_EXCL) != 0); }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
+// A page takes the place of another one, for which somebody waits.
+class RenameOverAPage : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/rename_over_a_page_against_a_lookup";
+  static constexpr const char* kClaim = "the old page goes, the new one is as modified as it was";
+  static constexpr Bounds kBounds{.iterations = 100};
+
+  RenameOverAPage() : HatModel(two_levels()) {
+    hat_setmod(sys, page_);
+    page_unlock(sys.vm, old_);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      page_rename(sys.vm, page_, &sorted_file, offset());
+      page_unlock(sys.vm, page_);
+      return;
+    }
+    page_t* const pp = page_lookup(sys.vm, &sorted_file, offset(), SE_SHARED);
+    if (pp == nullptr) return;
+    HAT_ASSERT(!PP_ISFREE(pp) && pp->p_vnode.load(std::memory_order_relaxed) == &sorted_file);
+    HAT_ASSERT(hat_ismod(pp) == (pp == page_));
+    page_unlock(sys.vm, pp);
+  }
+  void check() override {
+    HAT_ASSERT(hat_ismod(page_) && PP_ISFREE(old_));
+    HAT_ASSERT(page_exists(sys.vm, &sorted_file, offset()) == page_);
+    // Modified pages are the last.
+    HAT_ASSERT(sorted_file.v_pages.load(std::memory_order_relaxed) == clean_);
+    HAT_ASSERT(page_trylock(sys.vm, page_, SE_EXCL) != 0);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  page_t* const old_ = make_old();
+  page_t* const clean_ = new_page(&sorted_file);
+
+  // Behind those of the base class.
+  uint64_t offset() const { return 8 * pagesize(); }
+  page_t* make_old() {
+    page_t* ring = page_create_va(sys.vm, &sorted_file, offset(), pagesize(), PG_EXCL);
+    page_t* const pp = ring;
+    page_sub(&ring, pp);
+    page_io_unlock(sys.vm, pp);
+    return pp;
+  }
+};
+
+// Who looks for modified pages of such a vnode finds them together.
+class OrderOfASortedVnode : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/two_pages_of_a_sorted_vnode_modified";
+  static constexpr const char* kClaim = "modified pages are behind those that are not";
+
+  OrderOfASortedVnode() : HatModel(two_levels()) {}
+  // The first of the ring, and the one in the middle.
+  void thread(int index) { hat_setmod(sys, index == 0 ? third_ : second_); }
+  void check() override {
+    page_t* const head = sorted_file.v_pages.load(std::memory_order_relaxed);
+    HAT_ASSERT(head == first_ && hat_ismod(second_) && hat_ismod(third_));
+    HAT_ASSERT(head->p_vpnext() == second_ || head->p_vpnext() == third_);
+  }
+
+ private:
+  // New ones come first.
+  page_t* const first_ = new_page(&sorted_file);
+  page_t* const second_ = new_page(&sorted_file);
+  page_t* const third_ = new_page(&sorted_file);
+};
+
+// Two free pages could be one large page, and somebody takes one of them; there is another one that
+// would do for him.
+class LargePageAgainstSmall : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/a_large_page_against_a_small_one_of_it";
+  static constexpr const char* kClaim = "an allocation that comes too late leaves no trace";
+
+  LargePageAgainstSmall() : HatModel(two_levels()) {
+    page_t* const large = page_alloc_large(sys.vm, nullptr, 0, 1);
+    page_t* const small = new_doomed_page();
+    exhaust_frames();
+    new_page();
+    page_destroy(sys.vm, small, 0);
+    page_free_pages(sys.vm, large);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      large_ = page_alloc_large(sys.vm, nullptr, 0, 1);
+      return;
+    }
+    page_t* ring = page_create_va(sys.vm, &other_, 0, pagesize(), PG_EXCL);
+    HAT_ASSERT(ring != nullptr, "there are three");
+    small_ = ring;
+    page_sub(&ring, small_());
+    page_io_unlock(sys.vm, small_());
+    page_unlock(sys.vm, small_());
+  }
+  void check() override {
+    HAT_ASSERT(freemem(sys.vm) == (large_() != nullptr ? 0 : 2));
+    HAT_ASSERT(page_trylock(sys.vm, small_(), SE_EXCL) != 0, "locked by who did not get it");
+    page_destroy(sys.vm, small_(), 0);
+    if (large_() != nullptr) page_free_pages(sys.vm, large_());
+  }
+
+ private:
+  vnode_t other_{"other", 3, 0, nullptr};
+  Guarded<page_t*> large_{nullptr};
+  Guarded<page_t*> small_{nullptr};
+};
+
+// A large page is to have a name of which a small one has a part. Meanwhile somebody looks for the
+// other part.
+class LargePageOfATakenName : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/a_large_page_whose_name_is_taken_against_a_lookup";
+  static constexpr const char* kClaim =
+      "nobody gets a page of it, and all its frames are free again";
+
+  LargePageOfATakenName() : HatModel(two_levels()) {
+    page_t* ring = page_create_va(sys.vm, &other_, pagesize(), pagesize(), PG_EXCL);
+    page_t* const pp = ring;
+    page_sub(&ring, pp);
+    page_io_unlock(sys.vm, pp);
+    page_unlock(sys.vm, pp);
+    free_before_ = freemem(sys.vm);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(page_alloc_large(sys.vm, &other_, 0, 1) == nullptr);
+    } else {
+      HAT_ASSERT(page_lookup(sys.vm, &other_, 0, SE_SHARED) == nullptr);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(freemem(sys.vm) == free_before_);
+    page_destroy(sys.vm, page_lookup(sys.vm, &other_, pagesize(), SE_EXCL), 0);
+  }
+
+ private:
+  vnode_t other_{"other", 3, 0, nullptr};
+  int64_t free_before_ = 0;
+};
+
+// Of four pages the demoter has one, and somebody else wants the last.
+class DemotionOfFour : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/demotion_of_four_pages_against_a_holder_of_one";
+  static constexpr const char* kClaim = "refused or done, it keeps none of the others";
+
+  DemotionOfFour() : HatModel(four_entries()) {
+    for (int i = 0; i < 4; ++i) {
+      if (i != 1) page_unlock(sys.vm, large_ + i);
+    }
+  }
+  void thread(int index) {
+    if (index == 0) {
+      const bool done = page_try_demote_pages(sys.vm, large_ + 1) != 0;
+      HAT_ASSERT((large_->p_szc.load(std::memory_order_relaxed) == 0) == done);
+    } else if (page_trylock(sys.vm, large_ + 3, SE_SHARED) != 0) {
+      page_unlock(sys.vm, large_ + 3);
+    }
+  }
+  void check() override {
+    for (int i = 0; i < 4; ++i) {
+      HAT_ASSERT(i == 1 || page_trylock(sys.vm, large_ + i, SE_EXCL) != 0, "kept");
+    }
+    if (large_->p_szc.load(std::memory_order_relaxed) != 0) return;
+    // The base class knows the first only.
+    for (int i = 1; i < 4; ++i) page_destroy(sys.vm, large_ + i, 0);
+  }
+
+ private:
+  static SystemConfig four_entries() {
+    SystemConfig config = two_levels();
+    config.machine.mmu.bits_per_level = 2;
+    config.machine.nframes = 24;
+    return config;
+  }
+
+  page_t* const large_ = new_large_page();
+};
+
+// Who is content with what is there gets it as it is, even if nobody needed it any more.
+class CreationOfWhatIsThere : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/creation_of_a_page_that_is_there_against_a_lookup";
+  static constexpr const char* kClaim = "the page is taken back with its contents, once";
+
+  CreationOfWhatIsThere() : HatModel(two_levels()) {
+    word().store(5, std::memory_order_relaxed);
+    page_free(sys.vm, page_, 0);
+  }
+  void thread(int index) {
+    if (index == 1) {
+      page_t* const pp = page_lookup(sys.vm, &file, 0, SE_SHARED);
+      HAT_ASSERT(pp == page_ && !PP_ISFREE(pp));
+      page_unlock(sys.vm, pp);
+      return;
+    }
+    page_t* ring = page_create_va(sys.vm, &file, 0, pagesize(), PG_WAIT);
+    HAT_ASSERT(ring == page_ && PAGE_EXCL(page_) && page_iolocked(page_) && !PP_ISFREE(page_));
+    HAT_ASSERT(word().load(std::memory_order_relaxed) == 5);
+    page_sub(&ring, page_);
+    page_io_unlock(sys.vm, page_);
+    page_unlock(sys.vm, page_);
+  }
+  void check() override { HAT_ASSERT(page_trylock(sys.vm, page_, SE_EXCL) != 0); }
+
+ private:
+  Atomic<uint64_t>& word() { return sys.machine.mem().word(page_->p_pagenum, 0); }
+
+  page_t* const page_ = new_page();
+};
+
+// Of pages that somebody may still need only the lock is given up.
+class ReleaseOfWhatIsNeeded : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "pages/release_of_pages_that_are_needed";
+  static constexpr const char* kClaim = "only a page that nobody needs is freed";
+
+  ReleaseOfWhatIsNeeded() : HatModel(two_levels()) {
+    page_unlock(sys.vm, page_);
+    map_page();
+  }
+  void thread(int) {
+    expect(PGREL_NOTREL);  // mapped
+    unload(hat_, 0);
+    page_->p_lckcnt = 1;
+    expect(PGREL_NOTREL);
+    page_->p_lckcnt = 0;
+    page_->p_cowcnt = 1;
+    expect(PGREL_NOTREL);
+    page_->p_cowcnt = 0;
+    page_->p_state.store(P_SWAP, std::memory_order_relaxed);
+    expect(PGREL_NOTREL);
+    page_->p_state.store(0, std::memory_order_relaxed);
+    hat_setmod(sys, page_);
+    expect(PGREL_MOD);
+    page_->p_nrm.store(P_REF, std::memory_order_relaxed);
+    HAT_ASSERT(page_trylock(sys.vm, page_, SE_SHARED) != 0);
+    expect(PGREL_NOTREL);  // shared with another holder
+    page_unlock(sys.vm, page_);
+    expect(PGREL_CLEAN);
+    HAT_ASSERT(PP_ISFREE(page_) && page_lookup(sys.vm, &file, 0, SE_EXCL) == page_);
+  }
+
+ private:
+  void map_page() {
+    HAT_ASSERT(page_trylock(sys.vm, page_, SE_SHARED) != 0);
+    load(hat_, 0, page_);
+    page_unlock(sys.vm, page_);
+  }
+  void expect(int answer) {
+    HAT_ASSERT(page_trylock(sys.vm, page_, SE_SHARED) != 0);
+    HAT_ASSERT(page_release(sys.vm, page_, 1) == answer);
+  }
+
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+}  // namespace
+
+std::vector<AnyScenario> page_scenarios() {
+  return scenario_list<StarvingWriter, RetiredPage, LookupsOfAFreePage, RenameOverAPage,
+                       OrderOfASortedVnode, LargePageAgainstSmall, LargePageOfATakenName,
+                       DemotionOfFour, CreationOfWhatIsThere, ReleaseOfWhatIsNeeded>();
+}
+
+}  // namespace hatcheck::inline HATCHECK_BACKEND
