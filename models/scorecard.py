@@ -67,8 +67,15 @@ class Row:
 
 def load_bzl(path):
     """The names a .bzl file without native rules defines: such a file is Python too."""
-    names = {"struct": lambda **fields: types.SimpleNamespace(**fields), "load": lambda *_: None,
+    names = {"struct": lambda **fields: types.SimpleNamespace(**fields),
              "__builtins__": {"len": len, "list": list}}
+
+    def load(label, *symbols):
+        if label.startswith(":"):  # Another such file, beside this one.
+            other = load_bzl(os.path.join(os.path.dirname(path), label[1:]))
+            names.update({symbol: other[symbol] for symbol in symbols})
+
+    names["load"] = load
     with open(path, encoding="utf-8") as file:
         exec(compile(file.read(), path, "exec"), names)  # pylint: disable=exec-used
     return names

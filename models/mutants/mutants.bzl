@@ -5,6 +5,8 @@ only Relacy reads values that such an order permits. This file is read by models
 so it keeps to what Starlark and Python have in common.
 """
 
+load(":mutants_vm_segmap.bzl", "VM_AND_SEGMAP")
+
 def _mutant(file, scenario, kinds, order = False, args = []):
     package = file.split("/")[0]
     return struct(
@@ -16,7 +18,7 @@ def _mutant(file, scenario, kinds, order = False, args = []):
         args = args,
     )
 
-_TABLE = {
+_HAT = {
     "hat/hment.cc": {
         "insert_counts_heads_only": (
             "hment/two_threads_promote_an_embedded_mapping", "assertion",
@@ -39,6 +41,9 @@ _TABLE = {
             "unload/pageunload_against_unload_of_a_listed_page", "use after free|assertion",
         ),
         "remove_keeps_share": ("unload/pageunload_against_unload_of_a_listed_page", "assertion"),
+        "mapcnt_counts_small_of_leader": (
+            "unload/mapcnt_beside_a_small_mapping_of_the_first_page", "assertion",
+        ),
     },
     "hat/hment_index_chain.cc": {
         "chain_insert_unlocked": ("hment/two_records_in_one_bucket_chain", "data race"),
@@ -73,6 +78,11 @@ _TABLE = {
             "hment_steal/two_allocations_and_one_table_of_victims",
             "panic",
         ),
+        "alloc_reserve_first": ("memory/reserve_spared_while_there_are_victims", "assertion"),
+        "free_keeps_no_reserve": ("memory/reserves_filled_again_and_trimmed", "assertion"),
+        "alloc_keeps_no_reserve": ("memory/reserves_filled_again_and_trimmed", "assertion"),
+        "hments_not_trimmed": ("memory/reserves_filled_again_and_trimmed", "assertion"),
+        "nested_free_calls_kmem": ("memory/kernel_mapping_inside_a_load_by_thread", "assertion"),
     },
     "hat/htable.cc": {
         "create_leaks_loser": ("htable/two_threads_create_a_table", "assertion"),
@@ -121,6 +131,11 @@ _TABLE = {
         ),
         "purge_caches_again": ("load/locked_large_page_unlocked_and_swapped_out", "livelock"),
         "table_keeps_promise": ("memory/ptable_free_against_a_reader", "assertion|panic"),
+        "tables_keep_no_reserve": ("memory/reserves_filled_again_and_trimmed", "assertion"),
+        "table_alloc_keeps_no_reserve": ("memory/reserves_filled_again_and_trimmed", "assertion"),
+        "nested_table_calls_kmem": ("memory/kernel_mapping_inside_a_load_by_thread", "assertion"),
+        "uncache_for_shared": ("share/shared_table_beside_a_cached_one", "assertion"),
+        "low_memory_for_tables": ("memory/tables_and_pages_while_memory_is_low", "assertion"),
     },
     "hat/htable_steal.cc": {
         "steal_ignores_freeing": (
@@ -143,6 +158,9 @@ _TABLE = {
         "steal_from_shared": ("steal/shared_address_spaces_are_spared", "assertion"),
         "steal_shared_table": ("steal/steal_against_access_of_a_sharer", "assertion"),
         "robbed_hat_loses_link": ("steal/two_thieves_and_three_address_spaces", "assertion|panic"),
+        "full_tables_spared": ("steal/full_tables_and_tables_behind_others", "assertion"),
+        "thief_sees_first_of_chain": ("steal/full_tables_and_tables_behind_others", "assertion"),
+        "reap_trims_nothing": ("memory/reserves_filled_again_and_trimmed", "assertion"),
     },
     "hat/hat_load.cc": {
         "load_counts_offlist_late": (
@@ -154,6 +172,21 @@ _TABLE = {
         "array_ignores_alignment": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
         "devload_off_list": ("load/devload_of_memory_against_pageunload", "assertion"),
         "large_run_ignores_size": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
+        "memload_uncached": ("load/caching_of_memory_and_of_devices", "assertion"),
+        "array_uncached": ("load/caching_of_memory_and_of_devices", "assertion"),
+        "devload_always_cached": ("load/caching_of_memory_and_of_devices", "assertion"),
+        "strict_order_cached": ("load/caching_of_memory_and_of_devices", "assertion"),
+        "merging_not_combined": ("load/caching_of_memory_and_of_devices", "assertion"),
+        "devload_ignores_length": ("load/devload_of_ranges_of_frames", "assertion"),
+        "devload_ignores_size_code": ("load/devload_of_ranges_of_frames", "assertion"),
+        "devload_first_frame": ("load/devload_of_ranges_of_frames", "assertion"),
+        "devload_ignores_frame_alignment": ("load/devload_of_ranges_of_frames", "assertion"),
+        "kernel_load_for_users": ("load/kernel_mapping_against_access_by_a_user", "assertion"),
+        "device_on_list": ("load/devload_of_ranges_of_frames", "assertion"),
+        "mempte_stays": ("memory/an_entry_set_by_hand_against_access", "assertion|panic"),
+        "mempte_overwrites": ("memory/an_entry_in_use_set_by_hand", "assertion"),
+        "remap_refused": ("load/remap_of_an_off_list_mapping_against_access", "panic"),
+        "remap_without_leave": ("load/another_page_where_one_is_mapped", "assertion"),
     },
     "hat/hat_unload.cc": {
         "clear_any_page": ("unload/unload_against_replacement_of_the_page", "assertion"),
@@ -171,6 +204,10 @@ _TABLE = {
             "load/locked_large_page_unlocked_and_swapped_out",
             "assertion|panic",
         ),
+        "ranges_join_sizes": ("unload/ranges_of_large_and_small_pages", "assertion"),
+        "unload_one_takes_large": ("unload/nothing_in_the_range", "assertion"),
+        "range_inside_large": ("unload/range_that_begins_inside_a_large_page", "assertion"),
+        "nosync_ignored": ("refmod/unload_without_syncing_against_write", "assertion"),
     },
     "hat/hat_page.cc": {
         "demote_keeps_large_mapping": ("unload/mapcnt_during_demotion", "assertion"),
@@ -197,6 +234,10 @@ _TABLE = {
             "refmod/pagesync_of_half_a_large_page_against_write",
             "assertion",
         ),
+        "pageunload_of_its_own": (
+            "unload/pageunload_of_half_a_large_page_against_unload", "assertion",
+        ),
+        "demotion_of_its_own": ("unload/demotion_of_a_large_page_by_its_second_half", "assertion"),
     },
     "hat/hat_page_refmod.cc": {
         "clear_bits_tries_once": ("refmod/clrmod_against_two_writes", "assertion"),
@@ -210,6 +251,7 @@ _TABLE = {
         "pagesync_stops_at_ref": ("refmod/pagesync_that_may_stop", "assertion"),
         "pagesync_stops_when_clearing": ("refmod/pagesync_that_may_stop", "assertion"),
         "pagesync_shares_one_less": ("refmod/pagesync_that_may_stop", "assertion"),
+        "setattr_moves_nothing": ("pages/two_pages_of_a_sorted_vnode_modified", "assertion"),
     },
     "hat/hat_attr.cc": {
         "updateattr_tries_once": ("refmod/two_changes_of_one_mapping", "assertion"),
@@ -220,6 +262,10 @@ _TABLE = {
         "chgprot_ends_nosync": ("refmod/attributes_set_cleared_and_replaced", "assertion"),
         "clrattr_gives_exec": ("refmod/attributes_set_cleared_and_replaced", "assertion"),
         "updateattr_one_page_more": ("refmod/attributes_set_cleared_and_replaced", "assertion"),
+        "size_ignores_shared": ("load/size_of_large_small_and_shared_pages", "assertion"),
+        "size_counts_entries": ("load/size_of_large_small_and_shared_pages", "assertion"),
+        "sync_clears_nothing": ("refmod/range_with_an_off_list_mapping", "assertion"),
+        "off_list_changed": ("refmod/range_with_an_off_list_mapping", "assertion"),
     },
     "hat/pte_ops.cc": {
         "link_relaxed": ("shootdown/new_table_against_walk", "panic|assertion", True),
@@ -237,6 +283,7 @@ _TABLE = {
         "captured_no_switch_mutex": ("shootdown/unload_against_hat_switch_captured", "panic"),
         "captured_stores_zero": ("refmod/unload_against_write_captured", "assertion"),
         "captured_no_second_look": ("shootdown/unload_against_the_first_sharing_captured", "panic"),
+        "captured_kernel_as_user": ("shootdown/kernel_unload_against_access_captured", "panic"),
     },
     "hat/pte_invalidation_shootdown.cc": {
         "inval_acq_rel": ("shootdown/unload_against_hat_switch_shootdown", "panic", True),
@@ -272,6 +319,8 @@ _TABLE = {
         "exit_keeps_list_tail": (
             "exit/htable_steal_against_exit", "assertion|panic|use after free",
         ),
+        "swapout_keeps_cache": ("unload/swapout_of_a_sharer_against_its_source", "assertion"),
+        "swapout_unloads_shared": ("unload/swapout_of_a_sharer_against_its_source", "assertion"),
     },
     "hat/hat_share.cc": {
         "share_copy_no_recheck": ("share/copy_against_reuse_of_the_page", "assertion|panic"),
@@ -283,14 +332,26 @@ _TABLE = {
         "share_no_probe": ("share/a_table_where_the_sharer_has_a_large_page", "assertion|panic"),
         "share_other_table": ("share/a_table_where_the_sharer_has_a_large_page", "assertion|panic"),
         "copy_twice": ("share/parts_of_a_table_and_other_alignment", "assertion|panic"),
+        "share_any_source": ("share/source_that_was_not_loaded_to_be_shared", "assertion"),
+        "copy_ignores_length": ("share/parts_of_a_large_page_and_other_alignment", "assertion"),
+        "copy_ignores_alignment": ("share/parts_of_a_large_page_and_other_alignment", "assertion"),
+        "copy_from_first_page": ("share/parts_of_a_large_page_and_other_alignment", "assertion"),
+        "copy_writable": ("share/attributes_of_copies", "assertion"),
+        "copy_cached": ("share/attributes_of_copies", "assertion"),
+        "unshare_lowest_only": ("share/upper_table_that_is_full", "assertion|panic"),
+        "share_lowest_only": ("share/upper_table_that_is_full", "assertion"),
     },
     "hat/reserve_ownership_thread.cc": {
         "depth_exit_weight": ("memory/two_nested_loads_by_thread", "assertion"),
         "owner_no_wakeup": ("memory/two_nested_loads_by_thread", "lost wake-up"),
         "owner_waits_once": ("memory/two_nested_loads_each_by_thread", "assertion"),
+        "owner_trims_nothing": ("memory/kernel_mapping_inside_a_load_by_thread", "assertion"),
+        "nested_load_on_list": ("memory/kernel_mapping_inside_a_load_by_thread", "assertion"),
+        "owner_wakes_one": ("memory/two_loads_wait_for_an_owner_by_thread", "lost wake-up"),
     },
     "hat/reserve_ownership_depth.cc": {
         "depth_nested_from_one": ("memory/nested_load_against_load_by_depth", "assertion"),
+        "populating_ignored": ("memory/nested_load_against_load_by_depth", "assertion"),
     },
     "hat/kpm_mapping_on_demand.cc": {
         "kpm_mapin_counts_twice": ("segmap/kpm_two_getmaps_of_one_piece", "assertion"),
@@ -303,157 +364,20 @@ _TABLE = {
             "segmap/kpm_pageunload_against_reuse_for_another_page", "data race", True,
         ),
     },
-    "vm/page_lock.cc": {
-        "page_downgrade_no_wakeup": (
-            "segmap/kpm_two_getmaps_of_one_piece", "lost wake-up|deadlock",
-        ),
-        "page_io_lock_waits_once": ("segmap/three_syncs_of_one_page", "panic|assertion"),
-        "page_io_unlock_no_wakeup": ("segmap/two_syncs_of_one_page", "lost wake-up"),
-        "page_lock_sleeps_late": ("memory/ptable_free_against_a_reader", "lost wake-up"),
-        "page_trylock_unlocked": (
-            "memory/ptable_free_against_a_reader", "assertion|panic|lost wake-up",
-        ),
-        "page_unlock_no_wakeup": ("memory/ptable_free_against_a_reader", "lost wake-up"),
-        "page_unlock_wakes_for_readers": ("memory/ptable_free_against_a_reader", "lost wake-up"),
-        "page_upgrade_beside_reader": ("memory/ptable_free_against_a_reader", "panic|assertion"),
-    },
-    "vm/page_cache.cc": {
-        "hashin_unlocked": ("segmap/two_pagecreates_of_one_page", "assertion|panic|data race"),
-        "lookup_no_recheck": ("segmap/lookup_against_rename", "assertion"),
-        "lookup_nowait_no_recheck": ("segmap/lookup_without_waiting_against_rename", "assertion"),
-    },
-    "vm/page_list.cc": {
-        "memory_waiter_announces_late": ("memory/allocation_against_a_free", "lost wake-up"),
-        "promise_not_checked": ("memory/two_allocations_of_the_last_page", "livelock|assertion"),
-        "unpromise_acq_rel": ("memory/allocation_against_a_free", "lost wake-up", True),
-        "unpromise_no_wakeup": ("memory/allocation_against_a_free", "lost wake-up"),
-        "unpromise_wakes_unlocked": ("memory/allocation_against_a_free", "lost wake-up"),
-    },
-    "vm/getpage.cc": {
-        "readahead_keeps_page": ("segmap/read_ahead_against_fault", "assertion"),
-        "failed_read_keeps_page": ("segmap/two_faults_of_which_one_fails", "assertion"),
-    },
-    "vm/putpage.cc": {
-        "putpage_cleans_late": ("segmap/sync_against_write", "assertion"),
-        "putpage_forgets_error": ("segmap/two_syncs_of_which_one_fails", "assertion"),
-        "freeable_no_recheck": ("segmap/write_by_a_process_against_pageout", "assertion"),
-    },
-    "segmap/segmap.cc": {
-        "inval_no_unload": ("segmap/last_release_with_inval_of_a_locked_page", "assertion"),
-        "loser_loses_slot": ("segmap/two_getmaps_of_one_piece", "assertion"),
-        "refcnt_early": ("segmap/two_releases_of_one_slot", "panic"),
-        "release_samples_late": (
-            "segmap/last_release_with_inval_against_getmap", "data race|crash|panic",
-        ),
-        "release_unlocks_kpm_page_first": (
-            "segmap/kpm_last_release_with_inval_against_getmap",
-            "assertion|deadlock|lost wake-up",
-        ),
-        "use_no_recheck": ("segmap/reclaim_against_recycling_of_two", "assertion|panic|crash"),
-        "use_no_reclaim": ("segmap/getmap_against_last_release", "assertion|panic"),
-        "destroy_writes": ("segmap/last_release_with_destroy_against_getmap", "assertion"),
-        "kpm_write_not_noted": ("segmap/kpm_last_release_with_inval_against_getmap", "assertion"),
-    },
-    "segmap/segmap_fault.cc": {
-        "bitmap_set_unlocked": ("segmap/pagecreates_of_two_pages_of_a_slot", "assertion"),
-        "fault_hides_first_write": ("segmap/write_after_read_of_a_sorted_vnode", "assertion"),
-        "fault_keeps_page": (
-            "segmap/pageunload_between_fault_and_copy", "deadlock|lost wake-up|assertion",
-        ),
-        "fault_marks_unlocked": (
-            "segmap/first_write_against_a_walk_of_a_sorted_vnode", "assertion",
-        ),
-        "pagecreate_marks_unlocked": (
-            "segmap/pagecreate_against_a_walk_of_a_sorted_vnode", "assertion",
-        ),
-        "pagecreate_unlocks": (
-            "segmap/pagecreate_against_fault", "assertion|panic|lost wake-up",
-        ),
-        "softlock_unlocks": ("segmap/softlock_against_pageout", "assertion|panic"),
-        "softunlock_keeps_page": (
-            "segmap/softlock_against_pageout", "assertion|deadlock|lost wake-up",
-        ),
-        "unload_leaves_flush_to_others": ("segmap/recycling_against_pageunload", "assertion"),
-        "softunlock_not_noted": ("segmap/device_write_into_a_soft_locked_page", "assertion"),
-    },
-    "segmap/segmap_kpm.cc": {
-        "kpm_fast_no_identity": (
-            "segmap/kpm_getmap_against_reuse_of_the_page", "assertion|panic",
-        ),
-        "kpm_hint_no_recheck": ("segmap/kpm_two_windows_of_one_cpu", "assertion|panic"),
-        "kpm_inval_no_recheck": (
-            "segmap/kpm_inval_of_a_plain_window_against_pageunload", "assertion",
-        ),
-        "kpm_newpage_unlocked": ("segmap/kpm_two_pagecreates_of_one_page", "data race"),
-        "lockproto_ignored": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
-        "lockproto_keeps_page": ("segmap/kpm_two_windows_at_the_end_of_the_file", "assertion"),
-        "kpm_fast_takes_free": ("segmap/kpm_getmap_against_pageout", "assertion|panic"),
-        "kpm_unlock_forgets_write": (
-            "segmap/kpm_device_write_into_a_soft_locked_window", "assertion",
-        ),
-        "kpm_fault_takes_any": ("segmap/kpm_device_write_into_a_soft_locked_window", "assertion"),
-    },
-    "segmap/smap_freelist.cc": {
-        "kpm_no_recheck": ("segmap/kpm_pageunload_against_recycling", "assertion"),
-        "recycle_no_unload": ("segmap/recycling_while_the_page_is_held", "assertion"),
-        "ring_tail_not_linked": ("segmap/two_getmaps_of_two_pieces", "assertion|panic|crash"),
-        "scan_enters": ("segmap/reclaim_against_recycling", "deadlock|lock order"),
-        "unqueue_unlocked": ("segmap/reclaim_against_recycling_of_two", "data race"),
-        "wrong_queue_flag": ("segmap/getmap_against_last_release", "assertion|panic|crash"),
-        "append_names_other_queue": (
-            "segmap/release_against_exchange_of_queues",
-            "assertion|panic|crash",
-        ),
-    },
-    "segmap/smap_hash.cc": {
-        "find_unlocked": ("segmap/two_getmaps_of_one_piece", "data race"),
-        "hashin_no_search": ("segmap/two_getmaps_of_one_piece", "assertion"),
-        "hashout_unlocked": ("segmap/reclaim_against_recycling", "data race"),
-    },
-    "segmap/smap_waiting_counted.cc": {
-        "busy_is_absent": ("segmap/a_free_slot_that_is_busy_for_a_moment", "lost wake-up"),
-        "busy_slot_no_recheck": ("segmap/reclaim_against_recycling", "assertion|panic"),
-        "look_before_count": ("segmap/one_slot_for_two_pieces", "lost wake-up"),
-        "no_signal": ("segmap/one_slot_for_two_pieces", "lost wake-up"),
-        "signal_before_append": ("segmap/one_slot_for_two_pieces", "lost wake-up"),
-        "wakes_for_empty_queue_only": (
-            "segmap/two_waiters_two_releases",
-            "lost wake-up", False, ["--search=bound", "--preemptions=1"],
-        ),
-        "wakes_one_of_two": (
-            "segmap/two_waiters_two_releases",
-            "lost wake-up", False, ["--search=bound", "--preemptions=1"],
-        ),
-        "scans_first_list_only": (
-            "segmap/release_to_the_list_looked_through_last",
-            "lost wake-up|livelock",
-        ),
-        "releq_entered": (
-            "segmap/reclaim_against_recycling",
-            "deadlock|lock order|recursion on a mutex",
-        ),
-    },
     "hat/htable_walk.cc": {
         "walk_ends_at_gap": ("load/unload_that_begins_behind_a_mapping", "assertion|panic"),
         "walk_keeps_hold": ("load/arrays_of_large_and_small_pages", "assertion|panic"),
     },
-    "vm/page_free.cc": {
-        "unresv_no_wakeup": ("memory/a_reservation_against_a_return", "lost wake-up"),
-        "resv_takes_reserve": ("memory/a_reservation_against_a_return", "assertion"),
-        "release_ignores_kpm_users": (
-            "segmap/kpm_free_of_a_page_that_a_slot_has_mapped_in", "assertion|panic",
-        ),
-    },
-    "vm/page_large.cc": {
-        "demoted_page_stays_mapped": (
-            "unload/demotion_by_the_page_layer_against_a_sharer", "assertion|panic",
-        ),
+    "hat/kmem.cc": {
+        "kmem_page_keeps_reservation": ("memory/kernel_memory_that_fails", "assertion"),
+        "kmem_failure_keeps_bytes": ("memory/kernel_memory_that_fails", "assertion"),
+        "kmem_credit_kept": ("memory/kernel_memory_that_fails", "assertion"),
     },
 }
 
 MUTANTS = {
     name: _mutant(file, *row)
-    for file, rows in _TABLE.items()
+    for file, rows in list(_HAT.items()) + list(VM_AND_SEGMAP.items())
     for name, row in rows.items()
 }
 
