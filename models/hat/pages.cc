@@ -3,6 +3,7 @@
 #include "models/hat/hat_model.h"
 #include "models/hat/scenarios.h"
 #include "vm/page_cache.h"
+#include "vm/page_list.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
@@ -310,6 +311,109 @@ class CreationOfWhatIsThere : public HatModel {
   page_t* const page_ = new_page();
 };
 
+// The other holder maps the page for the first time, and lets go of it.
+class ReleaseWhileAnotherMaps : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/release_against_the_first_mapping";
+  static constexpr const char* kClaim = "a page that was mapped meanwhile is not freed";
+
+  ReleaseWhileAnotherMaps() : HatModel(two_levels()) {
+    page_downgrade(sys.vm, page_);
+    HAT_ASSERT(page_trylock(sys.vm, page_, SE_SHARED) != 0);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(page_release(sys.vm, page_, 1) == PGREL_NOTREL);
+    } else {
+      load(hat_, 0, page_);
+      page_unlock(sys.vm, page_);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(is_mapped(hat_, 0) && page_trylock(sys.vm, page_, SE_EXCL) != 0);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// Names that are taken: what was promised and not used is given back.
+class CreationOfTakenNames : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "pages/creation_of_pages_that_are_there";
+  static constexpr const char* kClaim = "as much memory is free as before";
+
+  CreationOfTakenNames() : HatModel(two_levels()) { page_unlock(sys.vm, page_); }
+  void thread(int) {
+    const uint64_t off = page_->p_offset.load(std::memory_order_relaxed);
+    const int64_t before = freemem(sys.vm);
+    HAT_ASSERT(page_create_va(sys.vm, &file, off, pagesize(), PG_EXCL) == nullptr);
+    HAT_ASSERT(freemem(sys.vm) == before, "the frame is lost");
+    HAT_ASSERT(page_create_va(sys.vm, &file, off, 2 * pagesize(), PG_EXCL) == nullptr);
+    HAT_ASSERT(freemem(sys.vm) == before, "the second page's promise is lost");
+    page_t* ring = page_create_va(sys.vm, &file, off, pagesize(), PG_WAIT);
+    HAT_ASSERT(ring == page_ && freemem(sys.vm) == before, "the frame is lost");
+    page_sub(&ring, page_);
+    page_io_unlock(sys.vm, page_);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
+// A free page that is found, while all that is free is promised to others.
+class ReclaimOfWhatIsPromised : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/lookup_of_a_promised_page_against_its_return";
+  static constexpr const char* kClaim = "the page is had when the promise is given back";
+
+  ReclaimOfWhatIsPromised() : HatModel(two_levels()) {
+    while (freemem(sys.vm) > 0) new_page();
+    page_free(sys.vm, page_, 0);
+    HAT_ASSERT(page_promise(sys.vm, 1, 0));
+  }
+  void thread(int index) {
+    if (index == 1) {
+      page_unpromise(sys.vm, 1);
+    } else {
+      HAT_ASSERT(page_lookup(sys.vm, &file, offset_, SE_EXCL) == page_);
+    }
+  }
+  void check() override { page_destroy(sys.vm, page_, 0); }
+
+ private:
+  page_t* const page_ = new_doomed_page();
+  const uint64_t offset_ = page_->p_offset.load(std::memory_order_relaxed);
+};
+
+// What the caller of a release or a destruction asks for, and of what.
+class ReleaseAsAsked : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "pages/release_and_destruction_as_asked";
+  static constexpr const char* kClaim = "a part of a large page stays, a modified page may go";
+
+  ReleaseAsAsked() : HatModel(two_levels()) {}
+  void thread(int) {
+    HAT_ASSERT(page_release(sys.vm, large_, 1) == PGREL_NOTREL, "a part of a large page");
+    HAT_ASSERT(page_trylock(sys.vm, large_, SE_EXCL) != 0);
+    hat_setmod(sys, modified_);
+    HAT_ASSERT(page_release(sys.vm, modified_, 0) == PGREL_CLEAN, "nobody asked");
+    page_destroy(sys.vm, kept_, 1);
+    HAT_ASSERT(PAGE_EXCL(kept_) && !PP_ISFREE(kept_), "it was to be kept");
+    page_free(sys.vm, kept_, 1);
+  }
+
+ private:
+  page_t* const large_ = new_large_page();
+  page_t* const modified_ = new_doomed_page();
+  page_t* const kept_ = new_doomed_page();
+};
+
 // Of pages that somebody may still need only the lock is given up.
 class ReleaseOfWhatIsNeeded : public HatModel {
  public:
@@ -363,7 +467,9 @@ class ReleaseOfWhatIsNeeded : public HatModel {
 std::vector<AnyScenario> page_scenarios() {
   return scenario_list<StarvingWriter, RetiredPage, LookupsOfAFreePage, RenameOverAPage,
                        OrderOfASortedVnode, LargePageAgainstSmall, LargePageOfATakenName,
-                       DemotionOfFour, CreationOfWhatIsThere, ReleaseOfWhatIsNeeded>();
+                       DemotionOfFour, CreationOfWhatIsThere, ReleaseWhileAnotherMaps,
+                       ReleaseAsAsked, CreationOfTakenNames, ReclaimOfWhatIsPromised,
+                       ReleaseOfWhatIsNeeded>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -78,6 +78,9 @@ class FilledAgain : public HatModel {
     hment_free(sys, three);
     HAT_ASSERT(count_of(reserve) == 2, "more is kept than was asked for");
     hment_put_reserve(sys, kmem_alloc_hment(sys, KmFlag::kSleep));
+    hment_free(sys, kmem_alloc_hment(sys, KmFlag::kSleep));
+    HAT_ASSERT(count_of(reserve) == 2, "who frees leaves what is too much");
+    hment_put_reserve(sys, kmem_alloc_hment(sys, KmFlag::kSleep));
     htable_reap(sys);
     HAT_ASSERT(count_of(reserve) == 2, "a reap leaves what is too much");
   }
@@ -203,10 +206,13 @@ class TableWhileMemoryIsLow : public HatModel {
     vnode_t other("other", 3, 0, nullptr);
     HAT_ASSERT(create(other, kLow, PG_EXCL | PG_PUSHPAGE) != nullptr);
     HAT_ASSERT(create(other, 1 + kLow, PG_EXCL) == nullptr, "below the threshold");
-    const NoMemWait frees(sys.vm);
-    const pfn_t table = ptable_alloc(sys, /*seed=*/4096);
-    HAT_ASSERT(table != PFN_INVALID, "who frees memory gets none");
-    ptable_free(sys, table);
+    {
+      const NoMemWait frees(sys.vm);
+      const pfn_t table = ptable_alloc(sys, /*seed=*/4096);
+      HAT_ASSERT(table != PFN_INVALID, "who frees memory gets none");
+      ptable_free(sys, table);
+    }
+    HAT_ASSERT(!NOMEMWAIT(sys.vm), "who has freed memory still counts as such");
     page_destroy(sys.vm, page_lookup(sys.vm, &other, kLow * pagesize(), SE_EXCL), 0);
   }
 
@@ -229,11 +235,37 @@ class TableWhileMemoryIsLow : public HatModel {
   }
 };
 
+// One gives a table back, just taken from an address space, while another takes one.
+class TableReserveOfTwo : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/table_reserve_filled_and_drawn_on";
+  static constexpr const char* kClaim = "the reserve has as many tables as it counts";
+
+  TableReserveOfTwo() : HatModel(with_reserves()) { spare_->ht_hat = hat_; }
+  void thread(int index) {
+    if (index == 0) htable_put_reserve(sys, spare_);
+    taken_[index] = htable_get_reserve(sys);
+    HAT_ASSERT(taken_[index] != nullptr);
+  }
+  void check() override {
+    HAT_ASSERT(taken_[0] != taken_[1] && count_of(sys.htable_reserve) == 1);
+    for (htable_t* const ht : taken_) kmem_free_htable(sys, ht);
+    kmem_free_htable(sys, htable_get_reserve(sys));
+    HAT_ASSERT(htable_get_reserve(sys) == nullptr && count_of(sys.htable_reserve) == 0);
+  }
+
+ private:
+  hat_t* const hat_ = new_hat();
+  htable_t* const spare_ = kmem_alloc_htable(sys, KmFlag::kSleep);
+  std::array<htable_t*, 2> taken_{};
+};
+
 }  // namespace
 
 std::vector<AnyScenario> reserve_scenarios() {
-  return scenario_list<VictimsFirst, FilledAgain, InsideALoad, KernelMemoryThatFails,
-                       TableWhileMemoryIsLow>();
+  return scenario_list<VictimsFirst, TableReserveOfTwo, FilledAgain, InsideALoad,
+                       KernelMemoryThatFails, TableWhileMemoryIsLow>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
