@@ -83,6 +83,7 @@ _HAT = {
         "alloc_keeps_no_reserve": ("memory/reserves_filled_again_and_trimmed", "assertion"),
         "hments_not_trimmed": ("memory/reserves_filled_again_and_trimmed", "assertion"),
         "nested_free_calls_kmem": ("memory/kernel_mapping_inside_a_load_by_thread", "assertion"),
+        "hment_free_trims_nothing": ("memory/reserves_filled_again_and_trimmed", "assertion"),
     },
     "hat/htable.cc": {
         "create_leaks_loser": ("htable/two_threads_create_a_table", "assertion"),
@@ -136,6 +137,10 @@ _HAT = {
         "nested_table_calls_kmem": ("memory/kernel_mapping_inside_a_load_by_thread", "assertion"),
         "uncache_for_shared": ("share/shared_table_beside_a_cached_one", "assertion"),
         "low_memory_for_tables": ("memory/tables_and_pages_while_memory_is_low", "assertion"),
+        "table_put_keeps_hat": ("memory/table_reserve_filled_and_drawn_on", "assertion"),
+        "table_reserve_get_unlocked": (
+            "memory/table_reserve_filled_and_drawn_on", "data race|assertion",
+        ),
     },
     "hat/htable_steal.cc": {
         "steal_ignores_freeing": (

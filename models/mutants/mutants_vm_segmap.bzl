@@ -37,6 +37,9 @@ VM_AND_SEGMAP = {
         "hashout_wakes_one": (
             "pages/two_lookups_of_a_page_that_is_renamed_and_kept", "lost wake-up",
         ),
+        "refused_reclaim_finds_nothing": (
+            "pages/lookup_of_a_promised_page_against_its_return", "assertion",
+        ),
     },
     "vm/page_list.cc": {
         "memory_waiter_announces_late": ("memory/allocation_against_a_free", "lost wake-up"),
@@ -219,6 +222,13 @@ VM_AND_SEGMAP = {
         "release_ignores_memory_locks": ("pages/release_of_pages_that_are_needed", "assertion"),
         "release_frees_swap": ("pages/release_of_pages_that_are_needed", "assertion"),
         "unresv_wakes_one": ("memory/reservations_of_one_and_two_pages_wait", "lost wake-up"),
+        "release_no_recheck_of_mappings": (
+            "pages/release_against_the_first_mapping", "panic|assertion",
+        ),
+        "release_frees_large": ("pages/release_and_destruction_as_asked", "assertion|panic"),
+        "release_always_checks": ("pages/release_and_destruction_as_asked", "assertion"),
+        "destroy_frees_always": ("pages/release_and_destruction_as_asked", "assertion"),
+        "nomemwait_stays": ("memory/tables_and_pages_while_memory_is_low", "assertion"),
     },
     "vm/page_large.cc": {
         "demoted_page_stays_mapped": (
@@ -252,5 +262,11 @@ VM_AND_SEGMAP = {
         ),
         "freer_waits_for_memory": ("memory/tables_and_pages_while_memory_is_low", "assertion"),
         "floor_ignored": ("memory/tables_and_pages_while_memory_is_low", "assertion"),
+        "create_loses_frame": ("pages/creation_of_pages_that_are_there", "assertion"),
+        "create_keeps_promises": ("pages/creation_of_pages_that_are_there", "assertion"),
+        "existing_loses_frame": ("pages/creation_of_pages_that_are_there", "assertion"),
+        "reclaim_sleeps_with_page": (
+            "pages/lookup_of_a_promised_page_against_its_return", "lost wake-up|deadlock",
+        ),
     },
 }
