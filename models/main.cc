@@ -332,9 +332,12 @@ int main_with(const std::string& program, const std::vector<std::string>& args) 
     absl::PrintF("%s", help_text());
     return kExitClean;
   }
-  const absl::StatusOr<std::vector<AnyScenario>> scenarios =
+  absl::StatusOr<std::vector<AnyScenario>> scenarios =
       select_scenarios(all_scenarios(), options->scenario);
   if (!scenarios.ok()) return usage_error(program, scenarios.status().message());
+  if (options->clean_only) {
+    std::erase_if(*scenarios, [](const AnyScenario& s) { return s.expected.kind != Kind::kNone; });
+  }
   if (options->list) {
     print_list(*scenarios);
     return kExitClean;

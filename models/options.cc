@@ -48,6 +48,7 @@ ABSL_FLAG(bool, report_inversions, true,
           "locks in an order that could deadlock are looked for, and are a violation");
 ABSL_FLAG(bool, list, false, "print the scenarios and searches, run nothing");
 ABSL_FLAG(bool, keep_going, false, "go on with the next scenario after a violation");
+ABSL_FLAG(bool, clean_only, false, "only the scenarios that must end clean");
 ABSL_FLAG(std::string, json, "", "file for the results as JSON; - is standard output");
 ABSL_FLAG(std::string, html, "",
           "file for the first violation as a page; empty: with --test one in "
@@ -62,9 +63,11 @@ constexpr int kMostJobs = 256;
 
 const std::vector<std::string>& flag_names() {
   static const std::vector<std::string> names = {
-      "scenario",  "search",     "preemptions", "executions", "time",   "seed",
-      "max_steps", "replay",     "jobs",        "checkpoint", "resume", "checkpoint_every",
-      "list",      "keep_going", "json",        "html",       "test",   "report_inversions"};
+      "scenario", "search",     "preemptions",      "executions",
+      "time",     "seed",       "max_steps",        "replay",
+      "jobs",     "checkpoint", "resume",           "checkpoint_every",
+      "list",     "keep_going", "clean_only",       "json",
+      "html",     "test",       "report_inversions"};
   return names;
 }
 
@@ -257,6 +260,7 @@ absl::StatusOr<RunnerOptions> from_flags() {
   o.html = from_here(absl::GetFlag(FLAGS_html));
   o.list = absl::GetFlag(FLAGS_list);
   o.keep_going = absl::GetFlag(FLAGS_keep_going);
+  o.clean_only = absl::GetFlag(FLAGS_clean_only);
   o.test = absl::GetFlag(FLAGS_test);
   if (o.options.time < std::chrono::milliseconds(0)) {
     return absl::InvalidArgumentError("--time: expected a duration like 60s, 0 or more");

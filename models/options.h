@@ -28,6 +28,7 @@ struct RunnerOptions {
   bool list = false;
   bool help = false;
   bool keep_going = false;
+  bool clean_only = false;
   bool test = false;
 };
 

@@ -31,7 +31,7 @@ import types
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from scorecard_table import (  # pylint: disable=wrong-import-position
-    DETECTORS, Outcome, cell, document, summary, table)
+    DETECTORS, SCENARIO, SCENARIOS_SHARE, Outcome, cell, document, summary, table)
 
 TSAN_OPTIONS = "detect_deadlocks=1:second_deadlock_stack=1:halt_on_error=1:history_size=5"
 CHUNK = 8  # rows built at a time, so that there are results early
@@ -57,7 +57,7 @@ class Row:
     scenario_args: list
     # Argument lists for hatstress; each has a share of the budget.
     stress: list
-    # Build targets by detector.
+    # Build targets by detector: the runner of scenarios, or for stress that and hatstress.
     targets: dict
     published: bool = False
     # The scenario itself promises the violation (a published protocol that can be chosen).
@@ -86,7 +86,9 @@ def first_line(path):
         return file.readline().strip()
 
 
-# Of every stress run: many threads for few locks and few pages.
+# A stress run begins with all scenarios, on real threads that pause, this long each.
+PER_SCENARIO = ["--clean_only", "--executions=1000000000", "--time=20ms"]
+# Of every run of hatstress: many threads for few locks and few pages.
 STRESS = ["--threads=8", "--focus=4", "--mlist_locks=4", "--hash_locks=4", "--buckets=64",
           "--stuck_after=8s"]
 # The design that a file belongs to, where it is not that of the defaults.
@@ -135,10 +137,13 @@ def stress_for(path):
 
 
 def runners(package, name):
+    runner = "//models/%s:%%s_%s" % (package, name)
+    hatstress = "//stress/%s:hatstress_%s" % ({"mutants": "faults"}.get(package, package), name)
     return {
-        "explorer": "//models/%s:explorer_%s" % (package, name),
-        "relacy": "//models/%s:relacy_%s" % (package, name),
-        "tsan": "//models/%s:threads_%s" % (package, name),
+        "explorer": [runner % "explorer"],
+        "relacy": [runner % "relacy"],
+        "tsan": [runner % "threads"],
+        "stress": [runner % "observed", hatstress],
     }
 
 
@@ -149,24 +154,24 @@ def all_rows(root):
     rows = []
     for name, mutant in mutants.items():
         path = mutant.file[2:].replace(":", "/")
-        targets = runners("mutants", name)
-        targets["stress"] = "//stress/faults:hatstress_" + name
         rows.append(Row(name, first_line(os.path.join(models, "mutants", name + ".patch")),
-                        mutant.scenario, mutant.args, stress_for(path), targets))
+                        mutant.scenario, mutant.args, stress_for(path), runners("mutants", name)))
     for name, (_, files) in published["DEFECTS"].items():
         path = files[0][2:].replace(":", "/")
         scenario = published["SHOWN_BY"].get(name, ("", ""))[0]
-        targets = runners("published", name) if scenario else {}
-        targets["stress"] = "//stress/published:hatstress_" + name
+        targets = runners("published", name)
+        if not scenario:
+            targets = {"stress": targets["stress"][1:]}
         rows.append(Row(name, first_line(os.path.join(models, "published", name + ".patch")),
                         scenario, [], stress_for(path), targets, published=True))
-    plain = {"explorer": "//models:explorer", "relacy": "//models:relacy",
-             "tsan": "//models:threads", "stress": "//stress:hatstress"}
+    plain = {"explorer": ["//models:explorer"], "relacy": ["//models:relacy"],
+             "tsan": ["//models:threads"], "stress": ["//models:observed", "//stress:hatstress"]}
     rows.append(Row(
         "S17", "S17: the published way of waiting for a slot can lose a wake-up.",
         published["S17_SCENARIO"], [],
         [["--workload=segmap", "--waiting=published", "--threads=6", "--slots=2",
-          "--free_lists=1"]], plain, published=True, promised=True))
+          "--free_lists=1"]], dict(plain, stress=plain["stress"][1:]), published=True,
+        promised=True))
     scenarios = sorted({row.scenario for row in rows if row.scenario and not row.promised})
     workloads = []
     for row in rows:
@@ -307,8 +312,8 @@ def run_program(command, env, limit, scratch):
     return code, output, time.monotonic() - started
 
 
-def run_detector(root, detector, row, program, budget):
-    runs = commands_of(root, detector, row, program, budget)
+def run_detector(root, detector, row, programs, budget):
+    runs = commands_of(root, detector, row, programs, budget)
     env = dict(os.environ, TSAN_OPTIONS=TSAN_OPTIONS)
     total = Outcome(False, verdict="clean")
     for command in runs:
@@ -335,17 +340,30 @@ def read_outcome(detector, row, code, output, seconds, scratch):
     if not text:  # opened, and not written any more
         return from_output(code, output, seconds)
     result = json.loads(text)
-    if detector == "stress":
+    if isinstance(result, dict):
         return from_stress_json(result)
-    return from_runner_json(result, row.promised)
+    outcome = from_runner_json(result, row.promised)
+    if detector == "stress" and outcome.caught:
+        outcome.verdict = SCENARIO
+    return outcome
 
 
-def commands_of(root, detector, row, program, budget):
+def stress_commands(row, programs, budget):
+    runs = []
+    if len(programs) > 1:
+        going_on = ["--keep_going"] if row.must_be_clean else []
+        runs.append([programs[0], "--json=result.json"] + PER_SCENARIO + going_on)
+    left = budget if row.must_be_clean else budget - SCENARIOS_SHARE * len(runs)
+    share = left if row.must_be_clean else max(1, left // len(row.stress))
+    return runs + [[programs[-1]] + args + ["--duration=%ds" % share, "--audit_interval=200ms",
+                                            "--seed=1", "--json=result.json"]
+                   for args in row.stress]
+
+
+def commands_of(root, detector, row, programs, budget):
     if detector == "stress":
-        share = max(1, budget // len(row.stress)) if not row.must_be_clean else budget
-        return [[program] + args + ["--duration=%ds" % share, "--audit_interval=200ms", "--seed=1",
-                                    "--json=result.json"] for args in row.stress]
-    command = [program, "--scenario=" + row.scenario, "--json=result.json"]
+        return stress_commands(row, programs, budget)
+    command = [programs[0], "--scenario=" + row.scenario, "--json=result.json"]
     if row.must_be_clean:
         command.append("--keep_going")
     if detector == "tsan":
@@ -354,22 +372,23 @@ def commands_of(root, detector, row, program, budget):
     return [command + ["--time=%ds" % budget] + row.scenario_args]
 
 
-def fingerprint(program, commands):
+def fingerprint(programs, commands):
     digest = hashlib.sha256()
-    with open(program, "rb") as file:
-        digest.update(file.read())
+    for program in programs:
+        with open(program, "rb") as file:
+            digest.update(file.read())
     for command in commands:
-        digest.update("\0".join(word for word in command + [""] if word != program).encode())
+        digest.update("\0".join(word for word in command + [""] if word not in programs).encode())
     return digest.hexdigest()
 
 
-def run_row(options, root, detector, row, program, results, progress):
+def run_row(options, root, detector, row, programs, results, progress):
     budget = options.budgets[detector]
-    key = fingerprint(program, commands_of(root, detector, row, program, budget))
+    key = fingerprint(programs, commands_of(root, detector, row, programs, budget))
     outcome = results.get(row.name, detector, key)
     again = "" if outcome is None else " (kept from an earlier run)"
     if outcome is None:
-        outcome = run_detector(root, detector, row, program, budget)
+        outcome = run_detector(root, detector, row, programs, budget)
         if options.interrupted.is_set():
             return
         outcome.budget = budget
@@ -390,13 +409,14 @@ def run_rows(options, root, rows, results):
                 mine = [row for of, row in work if of == detector]
                 for start in range(0, len(mine), CHUNK):
                     chunk = mine[start:start + CHUNK]
-                    built = build(root, detector, sorted({row.targets[detector] for row in chunk}),
-                                  options.jobs)
+                    wanted = {target for row in chunk for target in row.targets[detector]}
+                    built = build(root, detector, sorted(wanted), options.jobs)
                     for row in chunk:
-                        if row.targets[detector] in built:
-                            running.append(pool.submit(
-                                run_row, options, root, detector, row,
-                                program_of(folder, row.targets[detector]), results, progress))
+                        if built.issuperset(row.targets[detector]):
+                            programs = [program_of(folder, target)
+                                        for target in row.targets[detector]]
+                            running.append(pool.submit(run_row, options, root, detector, row,
+                                                       programs, results, progress))
                         else:
                             results.put(row.name, detector, "",
                                         Outcome(False, verdict="does not build"))

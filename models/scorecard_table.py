@@ -7,6 +7,8 @@ import re
 DETECTORS = ("explorer", "relacy", "tsan", "stress")
 TITLES = {"explorer": "explorer", "relacy": "Relacy", "tsan": "threads and TSan",
           "stress": "stress, audits, oracle"}
+SCENARIO = "in a scenario"
+SCENARIOS_SHARE = 8  # seconds of a stress run for all scenarios together
 LOCK_ORDER = re.compile(r"circular|lock.order|inversion", re.I)
 
 
@@ -18,7 +20,8 @@ class Outcome:
     kind: str = ""
     executions: int = 0
     seconds: float = 0.0
-    # If nothing was caught: exhausted, bounded, or why there is no answer.
+    # If nothing was caught: exhausted, bounded, or why there is no answer. Else, of stress: which
+    # part of it has caught it, if that was not hatstress.
     verdict: str = ""
     # The first line of the report.
     message: str = ""
@@ -29,10 +32,12 @@ class Outcome:
 def cell(outcome, detector):
     if outcome is None:
         return "not run"
-    unit = "operations" if detector == "stress" else "executions"
+    in_scenario = outcome.verdict == SCENARIO
+    unit = "operations" if detector == "stress" and not in_scenario else "executions"
     if outcome.caught:
         count = "%s %s, " % (format(outcome.executions, ","), unit) if outcome.executions else ""
-        return "**%s**, %s%.1f s" % (outcome.kind, count, outcome.seconds)
+        return "**%s**, %s%.1f s%s" % (outcome.kind, count, outcome.seconds,
+                                       ", " + SCENARIO if in_scenario else "")
     return outcome.verdict
 
 
@@ -108,6 +113,9 @@ def document(rows, results):
 
 Written by `%s` (flags: `-- --help`). Each row is one fault in otherwise unmodified sources, each
 column a detector with a fixed time for it: %s (the explorer and Relacy per scenario).
+Explorer, Relacy and TSan run the scenario that is about the fault. Stress does not know it: it runs
+all scenarios for %d s together on real threads that pause (a report of that part says `%s`), and
+hatstress for the rest.
 A bold cell is the kind of the first report, with what it took. `exhausted` and `bounded` mean that
 nothing was reported, by all executions or by those there was time for; `not run` means that.
 Column *lock order*: whether a detector reported an inversion of the order of locks.
@@ -117,4 +125,5 @@ Machine: %s.
 %s
 
 %s
-""" % (command, budgets, machine(), summary(rows, results), table(rows, results))
+""" % (command, budgets, SCENARIOS_SHARE, SCENARIO, machine(), summary(rows, results),
+       table(rows, results))

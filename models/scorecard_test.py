@@ -37,8 +37,11 @@ class Tables(unittest.TestCase):
 
     def test_a_mutant_knows_its_programs_scenario_and_fault(self):
         row = self.rows["chain_insert_unlocked"]
-        self.assertEqual(row.targets["explorer"], "//models/mutants:explorer_chain_insert_unlocked")
-        self.assertEqual(row.targets["stress"], "//stress/faults:hatstress_chain_insert_unlocked")
+        self.assertEqual(row.targets["explorer"],
+                         ["//models/mutants:explorer_chain_insert_unlocked"])
+        self.assertEqual(row.targets["stress"],
+                         ["//models/mutants:observed_chain_insert_unlocked",
+                          "//stress/faults:hatstress_chain_insert_unlocked"])
         self.assertEqual(row.scenario, "hment/two_records_in_one_bucket_chain")
         self.assertIn("without the lock", row.breaks)
 
@@ -125,7 +128,7 @@ class Reports(unittest.TestCase):
 
 class Judgement(unittest.TestCase):
     def test_a_fault_that_nobody_caught_and_a_false_alarm_are_problems(self):
-        targets = {"explorer": "//a:b"}
+        targets = {"explorer": ["//a:b"]}
         fault = scorecard.Row("fault", "breaks it", "a/b", [], [], targets)
         plain = scorecard.Row("unmodified", "", "a/b", [], [], targets, must_be_clean=True)
         with tempfile.TemporaryDirectory() as folder:

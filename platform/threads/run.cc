@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "platform/observe.h"
+#include "platform/threads/pauses.h"
 #include "platform/threads/random_stream.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
@@ -69,7 +70,8 @@ class Watchdog {
 // The threads of a run. They live as long as the run and do one iteration after another.
 class Crew {
  public:
-  Crew(const AnyScenario& scenario, uint64_t seed) : scenario_(scenario), seed_(seed) {
+  Crew(const AnyScenario& scenario, const RunOptions& options)
+      : scenario_(scenario), seed_(options.seed), pause_rate_(options.pause_rate) {
     for (int i = 0; i < scenario.threads; ++i) {
       threads_.emplace_back([this, i] { work(i); });
     }
@@ -109,6 +111,7 @@ class Crew {
 
  private:
   void work(int index) {
+    const Pauses pauses(pause_rate_, seed_ + static_cast<uint64_t>(index), {"machine/"});
     for (uint64_t iteration = 1;; ++iteration) {
       void* object;
       {
@@ -144,6 +147,7 @@ class Crew {
 
   const AnyScenario scenario_;
   const uint64_t seed_;
+  const uint32_t pause_rate_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable done_;
@@ -192,7 +196,7 @@ Report run_scenario(const AnyScenario& scenario, const RunOptions& options) {
   lock_order().clear();
   record_lock_order(options.report_inversions);
   {
-    Crew crew(scenario, options.seed);
+    Crew crew(scenario, options);
     while (report.iterations < iterations && !(report.iterations != 0 && out_of_time())) {
       void* object = scenario.create();
       check_no_locks("set-up");

@@ -73,6 +73,8 @@ struct RunOptions {
   // Observed build: a deadlock, and a sleeper that nobody can wake, are reported as soon as they
   // are seen. Threads that all wait for this long without that being certain are reported then.
   std::chrono::milliseconds quiet{30'000};
+  // Observed build: pauses a second of each thread (pauses.h); none in the simulated hardware.
+  uint32_t pause_rate = 0;
   // Observed build: look for locks in an order that could deadlock (lock_order.h).
   bool report_inversions = true;
 };
@@ -87,7 +89,8 @@ inline constexpr bool kLongSearches = false;  // no checkpoints, no division amo
 constexpr bool offers(Search search) { return search == Search::kRandom; }
 
 // What the scenario runner calls on every engine: here, run_isolated with the options that mean
-// something on real threads (executions, time, seed).
+// something on real threads (executions, time, seed). In the observed build the threads pause.
+// With a time, a run that is not over long after it is killed.
 Report run_search(const AnyScenario& scenario, const SearchOptions& options = {});
 
 template <Scenario S>

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -166,10 +167,15 @@ Report run_isolated(const AnyScenario& scenario, const RunOptions& options) {
 }
 
 Report run_search(const AnyScenario& scenario, const SearchOptions& options) {
-  return run_isolated(scenario, RunOptions{.iterations = options.executions,
-                                           .time = options.time,
-                                           .seed = options.seed,
-                                           .report_inversions = options.report_inversions});
+  constexpr uint32_t kPauseRate = 1000;
+  constexpr std::chrono::milliseconds kGrace{10'000};
+  RunOptions run{.iterations = options.executions,
+                 .time = options.time,
+                 .seed = options.seed,
+                 .pause_rate = kPauseRate,
+                 .report_inversions = options.report_inversions};
+  if (run.time.count() != 0) run.limit = std::min(run.limit, run.time + kGrace);
+  return run_isolated(scenario, run);
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND
