@@ -300,6 +300,11 @@ class Engine {
   void no_rw_recursion(const RwLock& lock, const Site& site);
   void acquire_rw(RwLock& lock, bool writer, bool blocking, const Site& site);
   void wake(int sleeper, CondVar& condvar);
+  // What t does from now on, nobody knows who learns of it by what it has just released. Set-up has
+  // no time: all threads know what it did, and a time of its own would pass for thread 0's.
+  void tick(Thread& t) const {
+    if (!alone_) t.now.set(t.id, static_cast<int16_t>(t.now[t.id] + 1));
+  }
   int other_access(const Cell& cell) const;
   [[noreturn]] void race(const Cell& cell, const void* address, bool writes, const Site& site);
   [[noreturn]] void nondeterministic(const std::string& what);

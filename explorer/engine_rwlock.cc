@@ -142,7 +142,7 @@ void Engine::downgrade(RwLock& lock, const Site& site) {
   lock.readers_ |= static_cast<uint8_t>(1 << t.id);
   lock.sync = t.now;
   lock.readers_sync_ = Clock{};
-  t.now.set(t.id, static_cast<int16_t>(t.now[t.id] + 1));
+  tick(t);
   for (int i = 0; i < t.held_count; ++i) {
     if (t.held[i].lock == &lock) t.held[i].writer = false;
   }
@@ -174,7 +174,7 @@ void Engine::exit(RwLock& lock, const Site& site) {
     lock.readers_ &= static_cast<uint8_t>(~bit);
     lock.readers_sync_.join(t.now);
   }
-  t.now.set(t.id, static_cast<int16_t>(t.now[t.id] + 1));
+  tick(t);
   dropped(lock);
   if (!alone_) made(label, Event::kDone, &lock, nullptr);
 }

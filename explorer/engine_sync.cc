@@ -101,7 +101,7 @@ void Engine::release_mutex(Mutex& mutex) {
   Thread& t = *current_;
   mutex.owner_ = -1;
   mutex.sync = t.now;
-  t.now.set(t.id, static_cast<int16_t>(t.now[t.id] + 1));
+  tick(t);
   dropped(mutex);
 }
 
@@ -290,7 +290,7 @@ void Engine::atomic_done(Object& object, std::memory_order order, bool loads, bo
       } else {
         object.sync = t.now;
       }
-      t.now.set(t.id, static_cast<int16_t>(t.now[t.id] + 1));
+      tick(t);
     } else if (!loads) {
       object.sync = Clock{};
     }

@@ -17,6 +17,16 @@ namespace explorer {
 namespace {
 
 struct World {
+  // Set-up uses what the threads use, as a real one does.
+  World() {
+    for (int i = 0; i < 3; ++i) {
+      a.lock();
+      a.unlock();
+      rw.lock();
+      rw.unlock();
+      flag.store(0, std::memory_order_release);
+    }
+  }
   Mutex a{Name{"a"}};
   Mutex b{Name{"b"}};
   Mutex c{Name{"c"}};
@@ -53,6 +63,29 @@ void nothing(World&) {}
 TEST(Findings, ARaceWithoutALock) {
   const Result result = explore({[](World& w) { w.data.set(1); }, [](World& w) { w.data.get(); }});
   EXPECT_EQ(result.finding.kind, Kind::kDataRace);
+}
+
+// What set-up did orders nothing among the threads.
+TEST(Findings, ARaceWithWhoTakesWhatSetUpHasReleased) {
+  const Body writes = [](World& w) { w.data.set(1); };
+  const Body takers[] = {[](World& w) {
+                           w.a.lock();
+                           w.data.get();
+                           w.a.unlock();
+                         },
+                         [](World& w) {
+                           w.rw.lock();
+                           w.data.get();
+                           w.rw.unlock();
+                         },
+                         [](World& w) {
+                           w.flag.load(std::memory_order_acquire);
+                           w.data.get();
+                         }};
+  for (const Body& taker : takers) {
+    EXPECT_EQ(explore({writes, taker}).finding.kind, Kind::kDataRace);
+    EXPECT_EQ(explore({taker, writes}).finding.kind, Kind::kDataRace);
+  }
 }
 
 TEST(Findings, NoRaceUnderALock) {

@@ -141,6 +141,9 @@ _HAT = {
         "table_reserve_get_unlocked": (
             "memory/table_reserve_filled_and_drawn_on", "data race|assertion",
         ),
+        "table_reserve_put_unlocked": (
+            "memory/table_reserve_filled_and_drawn_on", "data race",
+        ),
     },
     "hat/htable_steal.cc": {
         "steal_ignores_freeing": (
