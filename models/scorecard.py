@@ -365,7 +365,7 @@ def commands_of(root, detector, row, programs, budget):
         return stress_commands(row, programs, budget)
     command = [programs[0], "--scenario=" + row.scenario, "--json=result.json"]
     if row.must_be_clean:
-        command.append("--keep_going")
+        command += ["--keep_going", "--clean_only"]
     if detector == "tsan":
         wrapper = os.path.join(root, "tools", "sanitizer_run_under.sh")
         return [[wrapper] + command + ["--time=%ds" % budget, "--executions=1000000000"]]
