@@ -92,6 +92,61 @@ class LookupsOfAFreePage : public HatModel {
   page_t* const page_ = new_page();
 };
 
+// Both change the list of free pages with names.
+class PageTakenBack : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/a_page_taken_back_against_a_free";
+  static constexpr const char* kClaim = "one page is on the list then, the other in use";
+
+  PageTakenBack() : HatModel(two_levels()) { page_free(sys.vm, page_, 0); }
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(page_lookup(sys.vm, &file, 0, SE_EXCL) == page_);
+    } else {
+      page_free(sys.vm, other_, 0);
+    }
+  }
+  void check() override {
+    HAT_ASSERT(PAGE_EXCL(page_) && PP_ISFREE(other_));
+    HAT_ASSERT(page_lookup(sys.vm, &file, pagesize(), SE_EXCL) == other_);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+  page_t* const other_ = new_page();
+};
+
+// A page comes and goes while somebody walks the pages of its vnode.
+class WalkAgainstCreation : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "pages/a_walk_of_a_vnode_against_a_new_page";
+  static constexpr const char* kClaim = "the walk ends, and the vnode has the pages it had";
+
+  WalkAgainstCreation() : HatModel(two_levels()) { page_unlock(sys.vm, page_); }
+  void thread(int index) {
+    if (index == 1) {
+      pvn_vplist_dirty(sys.vm, &file, 0, B_ASYNC);
+      return;
+    }
+    page_t* ring = page_create_va(sys.vm, &file, pagesize(), pagesize(), PG_EXCL);
+    page_t* const pp = ring;
+    page_sub(&ring, pp);
+    page_io_unlock(sys.vm, pp);
+    page_destroy(sys.vm, pp, 0);
+  }
+  void check() override {
+    HAT_ASSERT(file.v_pages.load(std::memory_order_relaxed) == page_);
+    HAT_ASSERT(page_->p_vpnext() == page_);
+    // The walk may have freed it, with its name.
+    HAT_ASSERT(page_lookup(sys.vm, &file, 0, SE_EXCL) == page_);
+  }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
 // A page takes the place of another one, for which somebody waits.
 class RenameOverAPage : public HatModel {
  public:
@@ -465,11 +520,11 @@ class ReleaseOfWhatIsNeeded : public HatModel {
 }  // namespace
 
 std::vector<AnyScenario> page_scenarios() {
-  return scenario_list<StarvingWriter, RetiredPage, LookupsOfAFreePage, RenameOverAPage,
-                       OrderOfASortedVnode, LargePageAgainstSmall, LargePageOfATakenName,
-                       DemotionOfFour, CreationOfWhatIsThere, ReleaseWhileAnotherMaps,
-                       ReleaseAsAsked, CreationOfTakenNames, ReclaimOfWhatIsPromised,
-                       ReleaseOfWhatIsNeeded>();
+  return scenario_list<StarvingWriter, RetiredPage, LookupsOfAFreePage, PageTakenBack,
+                       WalkAgainstCreation, RenameOverAPage, OrderOfASortedVnode,
+                       LargePageAgainstSmall, LargePageOfATakenName, DemotionOfFour,
+                       CreationOfWhatIsThere, ReleaseWhileAnotherMaps, ReleaseAsAsked,
+                       CreationOfTakenNames, ReclaimOfWhatIsPromised, ReleaseOfWhatIsNeeded>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

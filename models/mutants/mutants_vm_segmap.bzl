@@ -27,6 +27,7 @@ VM_AND_SEGMAP = {
         "page_io_unlock_wakes_one": ("pages/two_wait_for_the_end_of_a_transfer", "lost wake-up"),
     },
     "vm/page_cache.cc": {
+        "hashin_vnode_unlocked": ("pages/a_walk_of_a_vnode_against_a_new_page", "data race"),
         "hashin_unlocked": ("segmap/two_pagecreates_of_one_page", "assertion|panic|data race"),
         "lookup_no_recheck": ("segmap/lookup_against_rename", "assertion"),
         "lookup_nowait_no_recheck": ("segmap/lookup_without_waiting_against_rename", "assertion"),
@@ -42,6 +43,7 @@ VM_AND_SEGMAP = {
         ),
     },
     "vm/page_list.cc": {
+        "reclaim_unlinks_unlocked": ("pages/a_page_taken_back_against_a_free", "data race"),
         "memory_waiter_announces_late": ("memory/allocation_against_a_free", "lost wake-up"),
         "promise_not_checked": ("memory/two_allocations_of_the_last_page", "livelock|assertion"),
         "unpromise_acq_rel": ("memory/allocation_against_a_free", "lost wake-up", True),
