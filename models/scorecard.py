@@ -353,8 +353,9 @@ def stress_commands(row, programs, budget):
     if len(programs) > 1:
         going_on = ["--keep_going"] if row.must_be_clean else []
         runs.append([programs[0], "--json=result.json"] + PER_SCENARIO + going_on)
-    left = budget if row.must_be_clean else budget - SCENARIOS_SHARE * len(runs)
-    share = left if row.must_be_clean else max(1, left // len(row.stress))
+    share = budget  # of each workload, for the sources as they are
+    if not row.must_be_clean:
+        share = max(1, (budget - SCENARIOS_SHARE * len(runs)) // len(row.stress))
     return runs + [[programs[-1]] + args + ["--duration=%ds" % share, "--audit_interval=200ms",
                                             "--seed=1", "--json=result.json"]
                    for args in row.stress]

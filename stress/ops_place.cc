@@ -12,14 +12,22 @@
 #include "stress/sparse_backing.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// Behind all memory: any frame numbers will do.
+pfn_t device_frame(System& sys, uint64_t random) {
+  return sys.machine.mem().size() + 16 + random % 64;
+}
+
+}  // namespace
+
 OpResult op_devload(World& world, Worker& w, const Draw& d) {
   constexpr int kPages = 48;
   Process& p = home_process(world, w, d);
   System& sys = world.sys;
   hat_t* const hat = p.as.a_hat;
   const uint64_t pagesize = sys.mmu().pagesize();
-  // Behind all memory: any frame numbers will do.
-  const pfn_t device = sys.machine.mem().size() + 16 + d.r[1] % 64;
+  const pfn_t device = device_frame(sys, d.r[1]);
   const uintptr_t va = place_of(world, w.cpu);
   ReaderGuard guard(p.as.a_lock);
   if (is_taken(world, p, va)) return OpResult::kNothingToDo;
@@ -78,7 +86,7 @@ OpResult op_reap_mapped(World& world, Worker& w, const Draw& d) {
   hat_t* const hat = p.as.a_hat;
   const uint64_t pagesize = sys.mmu().pagesize();
   const uintptr_t va = place_of(world, w.cpu);
-  const pfn_t device = sys.machine.mem().size() + 16 + d.r[2] % 64;
+  const pfn_t device = device_frame(sys, d.r[2]);
   ReaderGuard guard(p.as.a_lock);
   if (is_taken(world, p, va)) return OpResult::kNothingToDo;
   hat_devload(sys, hat, va, pagesize, device, PROT_READ_ATTR | PROT_USER_ATTR, HAT_LOAD);

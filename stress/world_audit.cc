@@ -13,6 +13,7 @@
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
 
+// Not by hment_walk, which asks for the mlist: who audits is on no CPU, and cannot take one.
 bool has_writable_mapping(System& sys, const page_t& page) {
   const auto writable = [&sys](htable_t* ht, uint32_t entry) {
     return (x86pte_get(sys, ht, entry) & PT_WRITABLE) != 0;

@@ -105,11 +105,8 @@ hat_t* HatModel::new_hat() {
 
 page_t* HatModel::new_page(vnode_t* vp) {
   if (vp == nullptr) vp = &file;
-  page_t* ring = page_create_va(sys.vm, vp, next_page_++ * pagesize(), pagesize(), PG_EXCL);
-  HAT_ASSERT(ring != nullptr, "the model's machine has too few frames");
-  page_t* const pp = ring;
-  page_sub(&ring, pp);
-  page_io_unlock(sys.vm, pp);
+  page_t* const pp = create_page(sys.vm, vp, next_page_++ * pagesize());
+  HAT_ASSERT(pp != nullptr, "the model's machine has too few frames");
   pages_.push_back(pp);
   return pp;
 }
@@ -146,8 +143,8 @@ void HatModel::put_on(CpuId cpu, hat_t* hat) {
   sys.machine.with_core(cpu, [root](Core& core) { core.load_cr3(root); });
 }
 
-void HatModel::exhaust_frames() {
-  while (freemem(sys.vm) > 1) new_page();
+void HatModel::exhaust_frames(int64_t left) {
+  while (freemem(sys.vm) > left) new_page();
 }
 
 void HatModel::exhaust_kmem() {

@@ -34,6 +34,7 @@
 #include "hat/htable.h"
 #include "hat/pte_ops.h"
 #include "hat/system.h"
+#include "models/create_page.h"
 #include "platform/platform.h"
 #include "platform/scenario.h"
 #include "vm/page_alloc.h"
@@ -91,8 +92,8 @@ class HatModel : public ScenarioDefaults {
   htable_t* table(hat_t* hat, uintptr_t va, level_t level = 0);
   // The CPU runs the hat, as if it had done hat_switch.
   void put_on(CpuId cpu, hat_t* hat);
-  // Takes all memory but the last page, which is not given to page tables.
-  void exhaust_frames();
+  // Takes all memory but so many pages. The last one is not given to page tables.
+  void exhaust_frames(int64_t left = 1);
   // From now on kmem has nothing for those who cannot sleep.
   void exhaust_kmem();
   // Empties the hments' reserve.

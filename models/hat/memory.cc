@@ -192,17 +192,10 @@ class Recursion : public HatModel {
 // All frames but `kLeft` are in use.
 class LittleMemory : public HatModel {
  protected:
-  explicit LittleMemory(int64_t left) : HatModel(two_levels()) {
-    while (freemem(sys.vm) > left) new_page();
-  }
+  explicit LittleMemory(int64_t left) : HatModel(two_levels()) { exhaust_frames(left); }
   // A page of its own for each thread, or nullptr.
   page_t* create(uint64_t index, uint32_t flags) {
-    page_t* ring = page_create_va(sys.vm, &other_file_, index * pagesize(), pagesize(), flags);
-    if (ring == nullptr) return nullptr;
-    page_t* const pp = ring;
-    page_sub(&ring, pp);
-    page_io_unlock(sys.vm, pp);
-    return pp;
+    return create_page(sys.vm, &other_file_, index * pagesize(), flags);
   }
 
  private:

@@ -130,11 +130,7 @@ class WalkAgainstCreation : public HatModel {
       pvn_vplist_dirty(sys.vm, &file, 0, B_ASYNC);
       return;
     }
-    page_t* ring = page_create_va(sys.vm, &file, pagesize(), pagesize(), PG_EXCL);
-    page_t* const pp = ring;
-    page_sub(&ring, pp);
-    page_io_unlock(sys.vm, pp);
-    page_destroy(sys.vm, pp, 0);
+    page_destroy(sys.vm, create_page(sys.vm, &file, pagesize()), 0);
   }
   void check() override {
     HAT_ASSERT(file.v_pages.load(std::memory_order_relaxed) == page_);
@@ -181,18 +177,11 @@ class RenameOverAPage : public HatModel {
 
  private:
   page_t* const page_ = new_page();
-  page_t* const old_ = make_old();
+  page_t* const old_ = create_page(sys.vm, &sorted_file, offset());
   page_t* const clean_ = new_page(&sorted_file);
 
   // Behind those of the base class.
   uint64_t offset() const { return 8 * pagesize(); }
-  page_t* make_old() {
-    page_t* ring = page_create_va(sys.vm, &sorted_file, offset(), pagesize(), PG_EXCL);
-    page_t* const pp = ring;
-    page_sub(&ring, pp);
-    page_io_unlock(sys.vm, pp);
-    return pp;
-  }
 };
 
 // Who looks for modified pages of such a vnode finds them together.
@@ -239,11 +228,8 @@ class LargePageAgainstSmall : public HatModel {
       large_ = page_alloc_large(sys.vm, nullptr, 0, 1);
       return;
     }
-    page_t* ring = page_create_va(sys.vm, &other_, 0, pagesize(), PG_EXCL);
-    HAT_ASSERT(ring != nullptr, "there are three");
-    small_ = ring;
-    page_sub(&ring, small_());
-    page_io_unlock(sys.vm, small_());
+    small_ = create_page(sys.vm, &other_, 0);
+    HAT_ASSERT(small_() != nullptr, "there are three");
     page_unlock(sys.vm, small_());
   }
   void check() override {
@@ -269,11 +255,7 @@ class LargePageOfATakenName : public HatModel {
       "nobody gets a page of it, and all its frames are free again";
 
   LargePageOfATakenName() : HatModel(two_levels()) {
-    page_t* ring = page_create_va(sys.vm, &other_, pagesize(), pagesize(), PG_EXCL);
-    page_t* const pp = ring;
-    page_sub(&ring, pp);
-    page_io_unlock(sys.vm, pp);
-    page_unlock(sys.vm, pp);
+    page_unlock(sys.vm, create_page(sys.vm, &other_, pagesize()));
     free_before_ = freemem(sys.vm);
   }
   void thread(int index) {
@@ -409,10 +391,8 @@ class CreationOfTakenNames : public HatModel {
     HAT_ASSERT(freemem(sys.vm) == before, "the frame is lost");
     HAT_ASSERT(page_create_va(sys.vm, &file, off, 2 * pagesize(), PG_EXCL) == nullptr);
     HAT_ASSERT(freemem(sys.vm) == before, "the second page's promise is lost");
-    page_t* ring = page_create_va(sys.vm, &file, off, pagesize(), PG_WAIT);
-    HAT_ASSERT(ring == page_ && freemem(sys.vm) == before, "the frame is lost");
-    page_sub(&ring, page_);
-    page_io_unlock(sys.vm, page_);
+    HAT_ASSERT(create_page(sys.vm, &file, off, PG_WAIT) == page_);
+    HAT_ASSERT(freemem(sys.vm) == before, "the frame is lost");
   }
 
  private:
@@ -427,7 +407,7 @@ class ReclaimOfWhatIsPromised : public HatModel {
   static constexpr const char* kClaim = "the page is had when the promise is given back";
 
   ReclaimOfWhatIsPromised() : HatModel(two_levels()) {
-    while (freemem(sys.vm) > 0) new_page();
+    exhaust_frames(0);
     page_free(sys.vm, page_, 0);
     HAT_ASSERT(page_promise(sys.vm, 1, 0));
   }

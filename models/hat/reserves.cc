@@ -164,7 +164,7 @@ class KernelMemoryThatFails : public HatModel {
     sys.alloc_faults.per_million.store(0, std::memory_order_relaxed);
 
     // All that is backed is in use, and there is no page to back more.
-    while (freemem(sys.vm) > 0) new_page();
+    exhaust_frames(0);
     sys.kmem_in_use.store(sys.kmem_backed.load(std::memory_order_relaxed),
                           std::memory_order_relaxed);
     sys.me().kmem_credit = 0;
@@ -198,9 +198,7 @@ class TableWhileMemoryIsLow : public HatModel {
   static constexpr const char* kName = "memory/tables_and_pages_while_memory_is_low";
   static constexpr const char* kClaim = "the last pages go to those who free memory";
 
-  TableWhileMemoryIsLow() : HatModel(with_thresholds()) {
-    while (freemem(sys.vm) > kLow + 1) new_page();
-  }
+  TableWhileMemoryIsLow() : HatModel(with_thresholds()) { exhaust_frames(kLow + 1); }
   void thread(int) {
     HAT_ASSERT(ptable_alloc(sys, /*seed=*/4096) == PFN_INVALID, "a table of the last pages");
     vnode_t other("other", 3, 0, nullptr);
@@ -225,12 +223,8 @@ class TableWhileMemoryIsLow : public HatModel {
   }
   // Unlocked again.
   page_t* create(vnode_t& vp, uint64_t index, uint32_t flags) {
-    page_t* ring = page_create_va(sys.vm, &vp, index * pagesize(), pagesize(), flags);
-    if (ring == nullptr) return nullptr;
-    page_t* const pp = ring;
-    page_sub(&ring, pp);
-    page_io_unlock(sys.vm, pp);
-    page_unlock(sys.vm, pp);
+    page_t* const pp = create_page(sys.vm, &vp, index * pagesize(), flags);
+    if (pp != nullptr) page_unlock(sys.vm, pp);
     return pp;
   }
 };

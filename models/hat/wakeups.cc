@@ -112,9 +112,7 @@ class AllocationsOfTwoSizes : public HatModel {
   static constexpr const char* kClaim = "nobody sleeps beside the memory that he waits for";
   static constexpr Bounds kBounds{.iterations = 100};
 
-  AllocationsOfTwoSizes() : HatModel(with_cpus(two_levels(), 3)) {
-    while (freemem(sys.vm) > 0) new_page();
-  }
+  AllocationsOfTwoSizes() : HatModel(with_cpus(two_levels(), 3)) { exhaust_frames(0); }
   void thread(int index) {
     if (index != 0) allocate_and_free(static_cast<uint64_t>(index));
     if (index != 2) page_destroy(sys.vm, last_[index], 0);

@@ -111,9 +111,7 @@ class UserMappingAgainstPageout : public SegmapModel {
       WriterGuard guard(process_.a_lock);
       process_.a_hat = hat_alloc(sys, &process_);
     }
-    const uintptr_t addr = get(0, S_WRITE, SM_FAULT);
-    write_word(addr, 33);
-    put(addr);
+    write_piece(0, 33);
   }
   ~UserMappingAgainstPageout() override {
     WriterGuard guard(process_.a_lock);

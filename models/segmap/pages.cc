@@ -422,9 +422,7 @@ class WriteBackAgainstSync : public SegmapModel {
 
   WriteBackAgainstSync() : SegmapModel({.vnode_flag = VMODSORT}) {
     // The walk begins with another page, for which it drops the vnode's lock.
-    const uintptr_t other = get(0, S_WRITE, SM_FAULT);
-    write_word(other, 35);
-    put(other);
+    write_piece(0, 35);
     window_ = get(1, S_WRITE, SM_FAULT);
     write_word(window_, 36);
   }
@@ -452,9 +450,7 @@ class SetmodAgainstWalk : public SegmapModel {
   static constexpr const char* kClaim = "the walk ends, and the modification is kept or written";
 
   SetmodAgainstWalk() : SegmapModel({.vnode_flag = VMODSORT}) {
-    const uintptr_t addr = get(0, S_WRITE, SM_FAULT);
-    write_word(addr, 44);
-    put(addr);
+    write_piece(0, 44);
     put(get(1, S_READ, SM_FAULT));
     // The mapping is modified, the page not known to be.
     page_at(0)->p_nrm.store(0, std::memory_order_relaxed);

@@ -80,11 +80,7 @@ class OrderOfReuse : public SegmapModel {
 
  private:
   void take_frame() {
-    page_t* ring = page_create_va(sys.vm, &other_file_, taken_++ * pagesize(), pagesize(), PG_EXCL);
-    page_t* const pp = ring;
-    page_sub(&ring, pp);
-    page_io_unlock(sys.vm, pp);
-    page_unlock(sys.vm, pp);
+    page_unlock(sys.vm, create_page(sys.vm, &other_file_, taken_++ * pagesize()));
   }
 
   vnode_t other_file_{"other", 2, 0, nullptr};
@@ -186,11 +182,7 @@ class RecycleOfAModifiedPiece : public SegmapModel {
   static constexpr const char* kClaim =
       "a modified page stays until it is written, a clean one goes";
 
-  RecycleOfAModifiedPiece() : SegmapModel({.slots = 1}) {
-    const uintptr_t addr = get(0, S_WRITE, SM_FAULT);
-    write_word(addr, 33);
-    put(addr);
-  }
+  RecycleOfAModifiedPiece() : SegmapModel({.slots = 1}) { write_piece(0, 33); }
   void thread(int index) {
     if (index == 0) {
       put(get(1, S_READ, SM_FAULT));

@@ -20,6 +20,7 @@
 #include "hat/audit.h"
 #include "hat/hat.h"
 #include "hat/hat_page.h"
+#include "models/create_page.h"
 #include "platform/platform.h"
 #include "platform/scenario.h"
 #include "segmap/audit.h"
@@ -70,6 +71,12 @@ class SegmapModel : public ScenarioDefaults {
   // One instruction of the calling CPU, with kernel rights; faults are repaired by segmap_fault.
   uint64_t read_word(uintptr_t va);
   void write_word(uintptr_t va, uint64_t value);
+  // The first word of a piece, through a window of its own.
+  void write_piece(uint64_t piece, uint64_t value) {
+    const uintptr_t addr = get(piece, S_WRITE, SM_FAULT);
+    write_word(addr, value);
+    put(addr);
+  }
   // The page of the file, by number, locked and unlocked.
   page_t* lock_page(uint64_t page, se_t se) {
     return page_lookup(sys.vm, &file, page * pagesize(), se);

@@ -17,11 +17,7 @@ class WriteFromAnOffset : public SegmapModel {
   static constexpr const char* kClaim = "all behind the offset is written, and nothing before it";
 
   WriteFromAnOffset() {
-    for (uint64_t page = 0; page < 3; ++page) {
-      const uintptr_t addr = get(page, S_WRITE, SM_FAULT);
-      write_word(addr, 60 + page);
-      put(addr);
-    }
+    for (uint64_t page = 0; page < 3; ++page) write_piece(page, 60 + page);
   }
   void thread(int index) {
     if (index == 0) {
@@ -44,11 +40,7 @@ class WriteAgainstHolder : public SegmapModel {
   static constexpr const char* kClaim = "the page that was waited for is written like the others";
 
   WriteAgainstHolder() {
-    for (uint64_t page = 0; page < 2; ++page) {
-      const uintptr_t addr = get(page, S_WRITE, SM_FAULT);
-      write_word(addr, 60 + page);
-      put(addr);
-    }
+    for (uint64_t page = 0; page < 2; ++page) write_piece(page, 60 + page);
   }
   void thread(int index) {
     if (index == 0) {
@@ -87,9 +79,7 @@ class LockedInMemory : public SegmapModel {
   static constexpr const char* kClaim = "the page stays as it is, and who asks is told";
 
   LockedInMemory() {
-    const uintptr_t addr = get(0, S_WRITE, SM_FAULT);
-    write_word(addr, 33);
-    put(addr);
+    write_piece(0, 33);
     page_ = page_exists(sys.vm, &file, 0);
     page_->p_lckcnt = 1;
   }
@@ -123,10 +113,7 @@ class CreationThroughGetpage : public SegmapModel {
 
   CreationThroughGetpage() {
     // The next frame that is given out has other contents.
-    page_t* ring = page_create_va(sys.vm, &file, 0, pagesize(), PG_EXCL);
-    page_t* const pp = ring;
-    page_sub(&ring, pp);
-    page_io_unlock(sys.vm, pp);
+    page_t* const pp = create_page(sys.vm, &file, 0);
     sys.machine.mem().word(pp->p_pagenum, 0).store(99, std::memory_order_relaxed);
     page_destroy(sys.vm, pp, 0);
   }
