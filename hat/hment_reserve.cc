@@ -15,6 +15,10 @@ namespace {
 // comes back while other threads run.
 constexpr int kAllocRounds = 32;
 
+// Between two rounds, in ticks: longer and longer, five seconds in all, since the thread that holds
+// the last victims may itself be kept from running.
+constexpr uint32_t pause_after(int round) { return uint32_t{1} << (round / 3); }
+
 // Unlocked: a count that is off by the few objects in transit changes only where the next object
 // goes.
 bool below_target(const Reserve<hment_t>& reserve) {
@@ -50,7 +54,7 @@ hment_t* hment_alloc(System& sys) {
     if (hm == nullptr && can_steal) hm = hment_steal(sys);
     if (hm == nullptr) hm = hment_get_reserve(sys);
     if (hm != nullptr) return hm;
-    yield();
+    delay(pause_after(round));
   }
   panic(absl::StrCat("hment_alloc: no hment from kmem, the reserve (count ",
                      sys.hment_reserve.count.load(std::memory_order_relaxed),

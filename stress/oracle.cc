@@ -5,6 +5,14 @@
 #include "hat/htable_walk.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
+namespace {
+
+// An epoch counts in its lower half begins and ends of pageunloads of the frame itself, in its
+// upper half those of other constituents.
+constexpr uint64_t kOfConstituents = uint64_t{1} << 32;
+constexpr uint64_t own_unloads(uint64_t epoch) { return epoch % kOfConstituents; }
+
+}  // namespace
 
 ShadowSpace::ShadowSpace(Oracle& oracle) : oracle_(oracle) {}
 
@@ -67,7 +75,7 @@ Expectation ShadowSpace::believe(const Cell& cell) const {
   if (cell.state == State::kUnmapped) return e;
   const uint64_t epoch = oracle_.unload_epoch(cell.pfn);
   e.version += epoch;
-  if (epoch > cell.unload_epoch + 1) {
+  if (own_unloads(epoch) > own_unloads(cell.unload_epoch) + 1) {
     e.belief = Belief::kUnmapped;
   } else if (epoch != cell.unload_epoch ||
              swap_epoch_.load(std::memory_order_acquire) != cell.swap_epoch) {
@@ -128,6 +136,10 @@ void Oracle::page_unload_begin(pfn_t pfn) {
 }
 
 void Oracle::page_unload_end(pfn_t pfn) { epochs_[pfn].fetch_add(1, std::memory_order_acq_rel); }
+
+void Oracle::constituent_unload(pfn_t pfn) {
+  epochs_[pfn].fetch_add(kOfConstituents, std::memory_order_acq_rel);
+}
 
 uint64_t Oracle::unload_epoch(pfn_t pfn) const {
   return epochs_[pfn].load(std::memory_order_acquire);

@@ -8,12 +8,13 @@
 //
 // Two things take translations away without asking the address space:
 //   pageunload  bracketed per frame by page_unload_begin/end: an epoch per frame, odd while in
-//   progress. A
-//               cell remembers the (even) epoch of its load; a later even epoch means surely
-//               unmapped. This is exact because a load holds the page SHARED and pageunload EXCL.
+//               progress. A cell remembers the (even) epoch of its load; a later even epoch means
+//               surely unmapped. This is exact because a load holds the page SHARED and pageunload
+//               EXCL. That of one constituent takes the large translations of all: those of the
+//               others (constituent_unload) may be gone then, or be small ones and stay.
 //   stealing    not announced, and only from spaces that may be stolen from. While the HAT's steal
-//   counters stand as they stood at the last settle(), a
-//               mapping that was loaded must still be there; otherwise it may be gone.
+//               counters stand as they stood at the last settle(), a mapping that was loaded must
+//               still be there; otherwise it may be gone.
 //
 // What is checked:
 //   O1  a translation that is there names the frame that was loaded last
@@ -129,7 +130,9 @@ class Oracle {
   // Brackets hat_pageunload of a page; the page is EXCL.
   void page_unload_begin(pfn_t pfn);
   void page_unload_end(pfn_t pfn);
-  // To be read while the page is locked.
+  // Another constituent of pfn's large page is about to be unloaded; all are EXCL.
+  void constituent_unload(pfn_t pfn);
+  // To be read while the page is locked. Compared by ShadowSpace only.
   uint64_t unload_epoch(pfn_t pfn) const;
 
   // Have mappings possibly been stolen since the last settle()?

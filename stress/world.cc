@@ -20,12 +20,14 @@ class World::UnloadWatch final : public PageMappingOps {
 
   uint32_t hment_mapcnt(page_t* pp) override { return hat_.hment_mapcnt(pp); }
   void hat_pageunload(page_t* pp) override {
-    // A large translation goes for all constituents at once, which the caller has EXCL.
     const page_t* const root = PP_PAGEROOT(vm_, pp);
     const uint64_t count = page_get_pagecnt(vm_, pp->p_szc.load(std::memory_order_relaxed));
-    for (uint64_t i = 0; i < count; ++i) oracle_.page_unload_begin(root[i].p_pagenum);
+    for (uint64_t i = 0; i < count; ++i) {
+      if (root + i != pp) oracle_.constituent_unload(root[i].p_pagenum);
+    }
+    oracle_.page_unload_begin(pp->p_pagenum);
     hat_.hat_pageunload(pp);
-    for (uint64_t i = 0; i < count; ++i) oracle_.page_unload_end(root[i].p_pagenum);
+    oracle_.page_unload_end(pp->p_pagenum);
   }
   uint32_t hat_pagesync(page_t* pp, uint32_t flags) override {
     return hat_.hat_pagesync(pp, flags);
