@@ -1,6 +1,7 @@
 // The end of an address space, while threads outside of it are at its mappings and tables.
 #include "hat/hment_reserve.h"
 #include "hat/htable_steal.h"
+#include "hat/shootdown.h"
 #include "models/hat/hat_model.h"
 #include "models/hat/scenarios.h"
 
@@ -21,6 +22,34 @@ class PageunloadAgainstExit : public HatModel {
     if (index == 0) {
       hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
     } else {
+      exit_space(hat_);
+    }
+  }
+  void check() override { HAT_ASSERT(records(page_) == 0); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// CPU 1 runs the address space until its last thread leaves.
+class PageunloadAgainstLastThread : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "exit/pageunload_against_the_last_thread";
+  static constexpr const char* kClaim = "who leaves runs the kernel's hat, and its own may go";
+  static constexpr Bounds kBounds = kBounded;
+
+  PageunloadAgainstLastThread() : HatModel(two_levels()) {
+    load(hat_, 0, page_);
+    put_on(1, hat_);
+    access(1, 0, AccessKind::kRead);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
+    } else {
+      hat_thread_exit(sys);
       exit_space(hat_);
     }
   }
@@ -314,10 +343,10 @@ class TwoPageunloadsAgainstExit : public HatModel {
 }  // namespace
 
 std::vector<AnyScenario> exit_scenarios() {
-  return scenario_list<PageunloadAgainstExit, HmentStealAgainstExit, StealAgainstExit,
-                       ReapAgainstExit, ShareAgainstSteal, ShareAndExitAgainstSteal, TwoExits,
-                       StealAlongAnExit, CreationAgainstExit, ExitUnloadsTwice,
-                       ThiefOfNothingAgainstExit, ThiefAndExitAgainstThief,
+  return scenario_list<PageunloadAgainstExit, PageunloadAgainstLastThread, HmentStealAgainstExit,
+                       StealAgainstExit, ReapAgainstExit, ShareAgainstSteal,
+                       ShareAndExitAgainstSteal, TwoExits, StealAlongAnExit, CreationAgainstExit,
+                       ExitUnloadsTwice, ThiefOfNothingAgainstExit, ThiefAndExitAgainstThief,
                        TwoPageunloadsAgainstExit>();
 }
 

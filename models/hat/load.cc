@@ -92,12 +92,15 @@ class LockedLargePage : public HatModel {
     std::array<page_t*, 2> pages = {large_, large_ + 1};
     ReaderGuard guard(hat_->hat_as()->a_lock);
     hat_memload_array(sys, hat_, 0, size, pages.data(), kReadWrite, HAT_LOAD_LOCK);
-    hat_memload(sys, hat_, size, small_, kReadWrite, HAT_LOAD);
+    for (const uintptr_t va : {size, size + pagesize()}) {
+      hat_memload(sys, hat_, va, small_, kReadWrite, HAT_LOAD);
+    }
     HAT_ASSERT(lock_count(find(hat_, 0, 1)) == 1);
 
     hat_swapout(sys, hat_);
     HAT_ASSERT(is_mapped(hat_, 0), "what was locked is gone");
-    HAT_ASSERT(!is_mapped(hat_, size), "a table without locks was kept");
+    HAT_ASSERT(!is_mapped(hat_, size) && !is_mapped(hat_, size + pagesize()),
+               "a table without locks was kept");
     hat_unlock(sys, hat_, 0, size);
     HAT_ASSERT(lock_count(find(hat_, 0, 1)) == 0);
     hat_swapout(sys, hat_);
@@ -131,11 +134,64 @@ class UnloadBehindAMapping : public HatModel {
   hat_t* const hat_ = new_hat();
 };
 
+// CPU 1 has read through an off-list mapping at the second address of its table.
+class OffListReader : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+
+ protected:
+  explicit OffListReader(uint32_t attr) : HatModel(two_levels()) {
+    load_it(attr);
+    put_on(1, hat_);
+    access(1, pagesize(), AccessKind::kRead);
+  }
+  void load_it(uint32_t attr) { load(hat_, pagesize(), page_, attr, HAT_LOAD_NOCONSIST); }
+
+ private:
+  page_t* const page_ = new_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// Both write, and fault. No mlist orders them: the second finds the entry as it wants it, while the
+// first has yet to flush.
+class TwoWriteFaults : public OffListReader {
+ public:
+  static constexpr const char* kName = "load/two_write_faults_on_an_off_list_mapping";
+  static constexpr const char* kClaim = "who has loaded it for writing can write";
+
+  TwoWriteFaults() : OffListReader(kReadOnly) {}
+  void thread(int index) {
+    load_it(kReadWrite);
+    HAT_ASSERT(index == 0 || write(pagesize(), 7).ok, "its own TLB is stricter than memory");
+  }
+};
+
+// Write permission is taken away by a load.
+class StricterLoad : public OffListReader {
+ public:
+  static constexpr const char* kName = "load/read_only_again_against_write";
+  static constexpr const char* kClaim = "no CPU writes when the load has returned";
+
+  StricterLoad() : OffListReader(kReadWrite) {}
+  void thread(int index) {
+    if (index == 0) {
+      load_it(kReadOnly);
+      returned_.store(1, std::memory_order_release);
+      return;
+    }
+    const bool too_late = returned_.load(std::memory_order_acquire) != 0;
+    HAT_ASSERT(!write(pagesize(), 7).ok || !too_late, "a write went through");
+  }
+
+ private:
+  Atomic<int> returned_{0};
+};
+
 }  // namespace
 
 std::vector<AnyScenario> load_scenarios() {
   return scenario_list<ArrayOfPages, DevloadAgainstPageunload, LockedLargePage,
-                       UnloadBehindAMapping>();
+                       UnloadBehindAMapping, TwoWriteFaults, StricterLoad>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

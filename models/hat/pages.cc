@@ -283,6 +283,7 @@ class DemotionOfFour : public HatModel {
   static constexpr const char* kClaim = "refused or done, it keeps none of the others";
 
   DemotionOfFour() : HatModel(four_entries()) {
+    load(hat_, 0, large_ + 2);
     for (int i = 0; i < 4; ++i) {
       if (i != 1) page_unlock(sys.vm, large_ + i);
     }
@@ -291,6 +292,7 @@ class DemotionOfFour : public HatModel {
     if (index == 0) {
       const bool done = page_try_demote_pages(sys.vm, large_ + 1) != 0;
       HAT_ASSERT((large_->p_szc.load(std::memory_order_relaxed) == 0) == done);
+      HAT_ASSERT(is_mapped(hat_, 0) == !done, "a small mapping");
     } else if (page_trylock(sys.vm, large_ + 3, SE_SHARED) != 0) {
       page_unlock(sys.vm, large_ + 3);
     }
@@ -313,6 +315,82 @@ class DemotionOfFour : public HatModel {
   }
 
   page_t* const large_ = new_large_page();
+  hat_t* const hat_ = new_hat();
+};
+
+// The last pages of memory, of which some are for those who free memory; they have a name still.
+class LastLargePage : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "pages/the_last_large_page_of_memory";
+  static constexpr const char* kClaim = "who frees memory gets it, under its new name alone";
+
+  LastLargePage() : HatModel(with_threshold()) {
+    page_t* const large = page_alloc_large(sys.vm, &other_, 0, 1);
+    const NoMemWait frees(sys.vm);
+    exhaust_frames(0);
+    page_free_pages(sys.vm, large);
+  }
+  void thread(int) {
+    HAT_ASSERT(page_alloc_large(sys.vm, &other_, at_, 1) == nullptr, "below the threshold");
+    const NoMemWait frees(sys.vm);
+    page_t* const large = page_alloc_large(sys.vm, &other_, at_, 1);
+    HAT_ASSERT(large != nullptr, "who frees memory gets none");
+    for (uint64_t i = 0; i < 2; ++i) {
+      HAT_ASSERT(page_exists(sys.vm, &other_, i * pagesize()) == nullptr, "it has its old name");
+      HAT_ASSERT(page_exists(sys.vm, &other_, at_ + i * pagesize()) == large + i);
+    }
+    page_destroy_pages(sys.vm, large);
+  }
+
+ private:
+  static SystemConfig with_threshold() {
+    SystemConfig config = two_levels();
+    config.vm.pageout_reserve = 1;
+    return config;
+  }
+  const uint64_t at_ = 2 * pagesize();
+
+  vnode_t other_{"other", 3, 0, nullptr};
+};
+
+// Free pages are kept in lists, of which each CPU has one that it looks at first.
+class PagesOfOtherLists : public HatModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "pages/free_pages_of_other_lists";
+  static constexpr const char* kClaim = "as long as there is a page somebody gets it";
+
+  PagesOfOtherLists() : HatModel(with_lists()) {}
+  void thread(int) {
+    // Some that never had a name, and then all of them from under an old one.
+    const int64_t count = freemem(sys.vm);
+    for (uint64_t use = 0; use < 2; ++use) {
+      std::vector<page_t*> taken;
+      for (int64_t i = 0; i < count; ++i) {
+        taken.push_back(create_page(sys.vm, &other_, (use * 100 + i) * pagesize()));
+        HAT_ASSERT(taken.back() != nullptr);
+      }
+      HAT_ASSERT(freemem(sys.vm) == 0);
+      for (page_t* const pp : taken) page_free(sys.vm, pp, 0);
+    }
+    while (page_t* const pp = page_exists(sys.vm, &other_, (100 + freed_) * pagesize())) {
+      HAT_ASSERT(page_lookup(sys.vm, &other_, (100 + freed_++) * pagesize(), SE_EXCL) == pp);
+      page_destroy(sys.vm, pp, 0);
+    }
+    HAT_ASSERT(static_cast<int64_t>(freed_) == count,
+               "a page has lost its name, or kept the first");
+  }
+
+ private:
+  static SystemConfig with_lists() {
+    SystemConfig config = two_levels();
+    config.vm.free_lists = 2;
+    return config;
+  }
+
+  vnode_t other_{"other", 3, 0, nullptr};
+  uint64_t freed_ = 0;
 };
 
 // Who is content with what is there gets it as it is, even if nobody needed it any more.
@@ -502,9 +580,10 @@ class ReleaseOfWhatIsNeeded : public HatModel {
 std::vector<AnyScenario> page_scenarios() {
   return scenario_list<StarvingWriter, RetiredPage, LookupsOfAFreePage, PageTakenBack,
                        WalkAgainstCreation, RenameOverAPage, OrderOfASortedVnode,
-                       LargePageAgainstSmall, LargePageOfATakenName, DemotionOfFour,
-                       CreationOfWhatIsThere, ReleaseWhileAnotherMaps, ReleaseAsAsked,
-                       CreationOfTakenNames, ReclaimOfWhatIsPromised, ReleaseOfWhatIsNeeded>();
+                       LargePageAgainstSmall, LargePageOfATakenName, DemotionOfFour, LastLargePage,
+                       PagesOfOtherLists, CreationOfWhatIsThere, ReleaseWhileAnotherMaps,
+                       ReleaseAsAsked, CreationOfTakenNames, ReclaimOfWhatIsPromised,
+                       ReleaseOfWhatIsNeeded>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -77,7 +77,10 @@ class PagesyncAgainstWrite : public Writer<kVariant> {
       is_blind(kVariant) ? "refmod/pagesync_against_write_blind" : "refmod/pagesync_against_write";
   static constexpr const char* kClaim = "clearing REF and MOD of a page loses no write";
 
-  void software() override { hat_pagesync(this->sys, this->page, HAT_SYNC_ZERORM); }
+  void software() override {
+    hat_pagesync(this->sys, this->page, HAT_SYNC_ZERORM);
+    HAT_ASSERT((this->nrm(this->page) & P_REF) != 0, "what had been read is forgotten");
+  }
 };
 
 template <ModVariant kVariant>
@@ -380,6 +383,50 @@ class SyncThroughSharer : public HatModel {
   hat_t* const sharer_ = new_hat();
 };
 
+// Through a sharer, at another address than the source's.
+class SharedUnloadAgainstWrite : public HatModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName =
+      "refmod/unload_of_a_shared_page_against_write_captured_blind";
+  static constexpr const char* kClaim = "the CPUs of sharers are captured too";
+
+  SharedUnloadAgainstWrite() : HatModel(blind()) {
+    load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_share(sys, sharer_, at_, source_, 0, at_, 0);
+    page_->p_nrm.store(0, std::memory_order_relaxed);
+    put_on(1, sharer_);
+    access(1, at_, AccessKind::kRead);
+  }
+  void thread(int index) {
+    if (index == 0) {
+      hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
+    } else {
+      written_ = write(at_, 7).ok;
+    }
+  }
+  void check() override {
+    HAT_ASSERT(!written_() || (nrm(page_) & P_MOD) != 0, "invariant 32: the write was forgotten");
+    put_on(1, sys.kas_hat());
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_unshare(sys, sharer_, at_, at_, 0);
+  }
+
+ private:
+  static SystemConfig blind() {
+    SystemConfig config = with_inval(three_levels(), InvalidationDesign::kCaptured);
+    config.machine.mod_variant = ModVariant::kBlindDirty;
+    return config;
+  }
+  // Where the second table begins.
+  const uintptr_t at_ = 2 * pagesize();
+  page_t* const page_ = new_page();
+  hat_t* const source_ = new_hat();
+  hat_t* const sharer_ = new_hat();
+  Guarded<bool> written_{false};
+};
+
 // While the page's mlist is waited for, another page takes its place, and is written.
 class SyncAgainstReplacement : public HatModel {
  public:
@@ -423,7 +470,9 @@ class PagesyncOfALargePage : public HatModel {
   PagesyncOfALargePage() : HatModel(two_levels()) {
     load_large(hat_, 0, large_);
     put_on(1, hat_);
-    (large_ + 1)->p_nrm.store(0, std::memory_order_relaxed);
+    for (page_t* const half : {large_, large_ + 1}) {
+      half->p_nrm.store(0, std::memory_order_relaxed);
+    }
   }
   void thread(int index) {
     if (index == 1) {
@@ -436,7 +485,7 @@ class PagesyncOfALargePage : public HatModel {
   }
   void check() override {
     hat_pageunload(sys, large_, HAT_FORCE_PGUNLOAD);
-    HAT_ASSERT((nrm(large_ + 1) & P_MOD) != 0, "the write is not known of the second page");
+    HAT_ASSERT((nrm(large_) & nrm(large_ + 1) & P_MOD) != 0, "the write is not known of one page");
   }
 
  private:
@@ -526,7 +575,8 @@ std::vector<AnyScenario> refmod_scenarios() {
       ReloadAgainstWrite<kRecheck>, ReloadAgainstWrite<kBlind>, UncachedWrite,
       HmentStealAgainstWrite, ProtectAgainstUnload, TwoProtects, NosyncAgainstPagesync,
       ProtectAgainstUnloadAndClean, SyncThroughSharer, SyncAgainstReplacement, PagesyncOfALargePage,
-      NosyncAgainstWrite, PagesyncBesideASmallMapping, UnloadWithoutSync>();
+      NosyncAgainstWrite, PagesyncBesideASmallMapping, UnloadWithoutSync,
+      SharedUnloadAgainstWrite>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -6,6 +6,7 @@
 #include "hat/kmem.h"
 #include "models/hat/hat_model.h"
 #include "models/hat/scenarios.h"
+#include "vm/page_cache.h"
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 namespace {
@@ -62,6 +63,7 @@ class FilledAgain : public HatModel {
   void thread(int) {
     of_hments();
     of_htables();
+    of_both();
   }
 
  private:
@@ -96,6 +98,14 @@ class FilledAgain : public HatModel {
     htable_put_reserve(sys, kmem_alloc_htable(sys, KmFlag::kSleep));
     htable_reap(sys);
     HAT_ASSERT(count_of(reserve) == 2, "a reap leaves what is too much");
+  }
+
+  void of_both() {
+    hment_put_reserve(sys, kmem_alloc_hment(sys, KmFlag::kSleep));
+    htable_put_reserve(sys, kmem_alloc_htable(sys, KmFlag::kSleep));
+    kmem_reap(sys);
+    HAT_ASSERT(count_of(sys.hment_reserve) == 2 && count_of(sys.htable_reserve) == 2,
+               "kmem was not given what is too much");
   }
 
   hat_t* const hat_ = new_hat();
@@ -142,15 +152,45 @@ class InsideALoad : public HatModel {
   htable_t* const table_ = htable_alloc(sys, hat_, 0, 0, nullptr);
 };
 
+// With a heap window, whose pages back kernel memory.
+class KernelHeap : public HatModel {
+ protected:
+  KernelHeap() : HatModel(with_heap()) {}
+
+  // Of objects, not of what CPUs have taken in advance.
+  int64_t bytes_in_use() {
+    int64_t bytes = sys.kmem_in_use.load(std::memory_order_relaxed);
+    for (const System::PerCpu& cpu : sys.cpus) bytes -= cpu.kmem_credit();
+    return bytes;
+  }
+  // All but so many bytes. Returns how many bytes that are in use then belong to no object.
+  int64_t use_up(int64_t left = 0) {
+    const int64_t use = sys.kmem_backed.load(std::memory_order_relaxed) - left;
+    const int64_t idle = use - bytes_in_use();
+    sys.kmem_in_use.store(use, std::memory_order_relaxed);
+    for (System::PerCpu& cpu : sys.cpus) cpu.kmem_credit = 0;
+    return idle;
+  }
+
+ private:
+  static SystemConfig with_heap() {
+    SystemConfig config = SystemConfig::tiny();
+    config.machine.ncpus = 2;
+    config.machine.nframes = 20;
+    config.kmap_bytes = 0;
+    config.htable_num_lock = config.hat_num_hash = 1;
+    return config;
+  }
+};
+
 // Kernel memory that was given back, and that cannot be had: nothing is reserved or counted for it
 // afterwards.
-class KernelMemoryThatFails : public HatModel {
+class KernelMemoryThatFails : public KernelHeap {
  public:
   static constexpr int kThreads = 1;
   static constexpr const char* kName = "memory/kernel_memory_that_fails";
   static constexpr const char* kClaim = "what is counted is what objects use, and a little per CPU";
 
-  KernelMemoryThatFails() : HatModel(with_heap()) {}
   void thread(int) {
     const int64_t used = bytes_in_use();
     std::vector<hment_t*> many(30);
@@ -165,30 +205,78 @@ class KernelMemoryThatFails : public HatModel {
 
     // All that is backed is in use, and there is no page to back more.
     exhaust_frames(0);
-    sys.kmem_in_use.store(sys.kmem_backed.load(std::memory_order_relaxed),
-                          std::memory_order_relaxed);
-    sys.me().kmem_credit = 0;
+    const int64_t idle = use_up();
     const int64_t available = availrmem(sys.vm);
     HAT_ASSERT(kmem_alloc_hment(sys, KmFlag::kNoSleep) == nullptr);
     HAT_ASSERT(availrmem(sys.vm) == available, "a page is reserved that there is not");
-    sys.kmem_in_use.store(used, std::memory_order_relaxed);
+    sys.kmem_in_use.fetch_sub(idle, std::memory_order_relaxed);
   }
 
  private:
-  static SystemConfig with_heap() {
-    SystemConfig config = SystemConfig::tiny();
-    config.machine.nframes = 20;
-    config.kmap_bytes = 0;
-    config.htable_num_lock = config.hat_num_hash = 1;
-    return config;
-  }
   static constexpr int64_t kMostCredit = 2048;
-  // Of objects, not of what CPUs have taken in advance.
-  int64_t bytes_in_use() {
-    int64_t bytes = sys.kmem_in_use.load(std::memory_order_relaxed);
-    for (const System::PerCpu& cpu : sys.cpus) bytes -= cpu.kmem_credit();
-    return bytes;
+};
+
+// What is backed is enough for one of two CPUs; the other needs a page more in the heap window.
+class KernelHeapGrows : public KernelHeap {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/two_cpus_need_more_kernel_memory";
+  static constexpr const char* kClaim = "every page of the heap is counted, once, and in use";
+  static constexpr Bounds kBounds = kBounded;
+
+  KernelHeapGrows() : idle_(use_up(kSize)), used_(bytes_in_use()), pages_(heap_pages()) {}
+  void thread(int index) { got_[index] = kmem_alloc_hment(sys, KmFlag::kSleep); }
+  void check() override {
+    const int64_t backed = sys.kmem_backed.load(std::memory_order_relaxed);
+    HAT_ASSERT(heap_pages() == pages_ + 1 && backed == used_ + kSize + kSlabBytes);
+    HAT_ASSERT(bytes_in_use() == used_ + 2 * kSize);
+    for (Guarded<hment_t*>& hm : got_) kmem_free_hment(sys, hm());
+    sys.kmem_in_use.fetch_sub(idle_, std::memory_order_relaxed);
   }
+
+ private:
+  static constexpr int64_t kSize = sizeof(hment_t);
+
+  int64_t heap_pages() {
+    int64_t count = 0;
+    for (uintptr_t va = sys.heap_addr; va < sys.heap_eaddr; va += pagesize()) {
+      const page_t* const pp = page_exists(sys.vm, &sys.vm.kvp, va);
+      if (pp == nullptr) continue;
+      HAT_ASSERT(PAGE_SHARED(pp) && !page_iolocked(pp) && is_mapped(sys.kas_hat(), va));
+      ++count;
+    }
+    return count;
+  }
+
+  const int64_t idle_;
+  const int64_t used_;
+  const int64_t pages_;
+  std::array<Guarded<hment_t*>, 2> got_;
+};
+
+// There is no page to back more, until somebody frees one.
+class KernelMemoryAgainstFree : public KernelHeap {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "memory/kernel_memory_against_a_free";
+  static constexpr const char* kClaim = "who may sleep for kernel memory gets it";
+
+  KernelMemoryAgainstFree() : last_(new_doomed_page()) {
+    exhaust_frames(0);
+    idle_ = use_up();
+  }
+  void thread(int index) {
+    if (index == 0) {
+      kmem_free_hment(sys, kmem_alloc_hment(sys, KmFlag::kSleep));
+    } else {
+      page_destroy(sys.vm, last_, 0);
+    }
+  }
+  void check() override { sys.kmem_in_use.fetch_sub(idle_, std::memory_order_relaxed); }
+
+ private:
+  page_t* const last_;
+  int64_t idle_ = 0;
 };
 
 // The last pages are for those who free memory.
@@ -259,7 +347,8 @@ class TableReserveOfTwo : public HatModel {
 
 std::vector<AnyScenario> reserve_scenarios() {
   return scenario_list<VictimsFirst, TableReserveOfTwo, FilledAgain, InsideALoad,
-                       KernelMemoryThatFails, TableWhileMemoryIsLow>();
+                       KernelMemoryThatFails, KernelHeapGrows, KernelMemoryAgainstFree,
+                       TableWhileMemoryIsLow>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -144,6 +144,52 @@ class PlaceTaken : public Ranges {
   page_t* const own_ = new_large_page();
 };
 
+// The source has a large page where the sharer has a table with a page in it.
+class TableTaken : public Ranges {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "share/a_large_page_where_the_sharer_has_a_table";
+  static constexpr const char* kClaim = "what fits is mapped, small, and what was there stays";
+
+  TableTaken() {
+    load_large(source, 0, page_, HAT_LOAD_SHARE | HAT_LOAD_LOCK);
+    load(sharer, pagesize(), own_);
+  }
+  void thread(int) {
+    share(0, 0, large());
+    HAT_ASSERT(same_frame(0, 0));
+    HAT_ASSERT(hat_getpfnum(sys, sharer, pagesize()) == own_->p_pagenum);
+    unshare(0, large());
+  }
+  void check() override { unlock(0, large()); }
+
+ private:
+  page_t* const page_ = new_large_page();
+  page_t* const own_ = new_page();
+};
+
+// Two tables in a row, of pages that are not locked.
+class TwoTables : public Ranges {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "share/two_tables_in_a_row";
+  static constexpr const char* kClaim = "each is shared, and given back";
+
+  TwoTables() {
+    load(source, 0, page_, kReadWrite, HAT_LOAD_SHARE);
+    load(source, large(), page_, kReadWrite, HAT_LOAD_SHARE);
+  }
+  void thread(int) {
+    share(0, 0, 2 * large());
+    HAT_ASSERT(shares_table(0, 0) && shares_table(large(), 0));
+    unshare(0, 2 * large());
+    HAT_ASSERT(!shares_table(0, 0) && !shares_table(large(), 0));
+  }
+
+ private:
+  page_t* const page_ = new_page();
+};
+
 // A locked segment that fills an upper table: that table is shared, with all below it.
 class FullUpperTable : public Ranges {
  public:
@@ -295,9 +341,9 @@ class SharedBesideCached : public Ranges {
 }  // namespace
 
 std::vector<AnyScenario> share_range_scenarios() {
-  return scenario_list<TableWithAGap, TableWithoutLocks, PartsOfATable, PlaceTaken, FullUpperTable,
-                       PartsOfALargePage, AttributesOfCopies, SourceNotShared,
-                       SharedBesideCached>();
+  return scenario_list<TableWithAGap, TableWithoutLocks, PartsOfATable, PlaceTaken, TableTaken,
+                       TwoTables, FullUpperTable, PartsOfALargePage, AttributesOfCopies,
+                       SourceNotShared, SharedBesideCached>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

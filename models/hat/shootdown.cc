@@ -171,7 +171,7 @@ class TableAgainstWalk : public Unmapping<kDesign, /*kTableStays=*/false> {
 };
 
 // The pages of a shared address space are reached through the tables of its sharers: what is
-// unloaded there must be flushed from all CPUs.
+// unloaded there must be flushed from all CPUs, at whatever address they know it.
 template <InvalidationDesign kDesign>
 class SharedUnloadAgainstSharer : public HatModel {
  public:
@@ -181,23 +181,29 @@ class SharedUnloadAgainstSharer : public HatModel {
                            : "shootdown/unload_of_a_shared_page_against_a_sharer_shootdown";
   static constexpr const char* kClaim = "no CPU of a sharer uses a page that its source unloaded";
 
-  SharedUnloadAgainstSharer() : HatModel(with_inval(two_levels(), kDesign)) {
+  SharedUnloadAgainstSharer() : HatModel(with_inval(three_levels(), kDesign)) {
     load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
-    share(sharer_, source_);
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_share(sys, sharer_, at_, source_, 0, at_, 0);
     put_on(1, sharer_);
-    access(1, 0, AccessKind::kRead);
+    access(1, at_, AccessKind::kRead);
   }
   void thread(int index) {
     if (index == 0) {
       hat_pageunload(sys, page_, HAT_FORCE_PGUNLOAD);
       page_destroy(sys.vm, page_, 0);
     } else {
-      read(0);
+      read(at_);
     }
   }
-  void check() override { unshare(sharer_); }
+  void check() override {
+    ReaderGuard guard(sharer_->hat_as()->a_lock);
+    hat_unshare(sys, sharer_, at_, at_, 0);
+  }
 
  private:
+  // Where the second table begins.
+  const uintptr_t at_ = 2 * pagesize();
   page_t* const page_ = new_doomed_page();
   hat_t* const source_ = new_hat();
   hat_t* const sharer_ = new_hat();

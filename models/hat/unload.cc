@@ -146,34 +146,6 @@ class UnloadAgainstReplacement : public HatModel {
   htable_t* const table_ = table(hat_, 0);
 };
 
-// The same with a large page that gives way to a page table: what the unloader finds then is a
-// pointer, not a leaf.
-class LargeUnloadAgainstTable : public HatModel {
- public:
-  static constexpr int kThreads = 2;
-  static constexpr const char* kName = "unload/large_unload_against_a_page_table_in_its_place";
-  static constexpr const char* kClaim = "a pointer entry is not taken for a mapping";
-
-  LargeUnloadAgainstTable() : HatModel(two_levels()) { load_large(hat_, 0, large_); }
-  void thread(int index) {
-    if (index == 0) {
-      unload(hat_, 0, 2);
-    } else {
-      hat_pageunload(sys, large_, HAT_FORCE_PGUNLOAD);
-      load(hat_, 0, small_);
-    }
-  }
-  void check() override {
-    HAT_ASSERT(records(large_) == 0);
-    HAT_ASSERT(records(small_) == (is_mapped(hat_, 0) ? 1u : 0u));
-  }
-
- private:
-  page_t* const small_ = new_page();
-  page_t* const large_ = new_large_page();
-  hat_t* const hat_ = new_hat();
-};
-
 // The page is mapped small in one hat all the time; its large mapping in another goes with the
 // demotion.
 class CountDuringDemotion : public HatModel {
@@ -585,13 +557,13 @@ class SwapoutOfASharer : public HatModel {
 }  // namespace
 
 std::vector<AnyScenario> unload_scenarios() {
-  return scenario_list<
-      PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
-      PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor, PageunloadAgainstUnlockedLoad,
-      UnloadAgainstReplacement, LargeUnloadAgainstTable, CountDuringDemotion, LockedLoadMeetsTable,
-      LockedLoadAgainstLookup, TwoOffListLoads, OffListLoadAgainstUnload, RangesOfACallback,
-      SwapoutAgainstLockingLoad, ManyRanges, DemotionByThePageLayer, RangesOfTwoSizes,
-      NothingToUnload, RangeInsideALargePage, CountBesideASmallMapping, SwapoutOfASharer>();
+  return scenario_list<PageunloadAgainstUnload<false>, PageunloadAgainstUnload<true>, TwoUnloads,
+                       PageunloadAgainstUnloadNextDoor, PageunloadAgainstLoadNextDoor,
+                       PageunloadAgainstUnlockedLoad, UnloadAgainstReplacement, CountDuringDemotion,
+                       LockedLoadMeetsTable, LockedLoadAgainstLookup, TwoOffListLoads,
+                       OffListLoadAgainstUnload, RangesOfACallback, SwapoutAgainstLockingLoad,
+                       ManyRanges, DemotionByThePageLayer, RangesOfTwoSizes, NothingToUnload,
+                       RangeInsideALargePage, CountBesideASmallMapping, SwapoutOfASharer>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -246,6 +246,11 @@ _HAT = {
             "unload/pageunload_of_half_a_large_page_against_unload", "assertion",
         ),
         "demotion_of_its_own": ("unload/demotion_of_a_large_page_by_its_second_half", "assertion"),
+        "sync_spares_first_page": (
+            "refmod/pagesync_of_half_a_large_page_against_write", "assertion",
+        ),
+        "pageunload_takes_smaller": ("unload/a_small_mapping_beside_what_is_unloaded", "assertion"),
+        "demotion_takes_small": ("unload/a_small_mapping_beside_what_is_unloaded", "assertion"),
     },
     "hat/hat_page_refmod.cc": {
         "clear_bits_tries_once": ("refmod/clrmod_against_two_writes", "assertion"),
@@ -286,12 +291,20 @@ _HAT = {
         "get_relaxed": (
             "shootdown/hat_getpfnum_against_new_mapping", "assertion", True,
         ),
+        "set_flushes_table_start": ("load/read_only_again_against_write", "assertion"),
+        "undo_without_need": ("refmod/pagesync_against_write_blind", "assertion"),
     },
     "hat/pte_invalidation_captured.cc": {
         "captured_no_switch_mutex": ("shootdown/unload_against_hat_switch_captured", "panic"),
         "captured_stores_zero": ("refmod/unload_against_write_captured", "assertion"),
         "captured_no_second_look": ("shootdown/unload_against_the_first_sharing_captured", "panic"),
         "captured_kernel_as_user": ("shootdown/kernel_unload_against_access_captured", "panic"),
+        "captured_ignores_expect": (
+            "unload/large_unload_against_a_page_table_in_its_place_captured", "assertion",
+        ),
+        "captured_spares_sharers": (
+            "refmod/unload_of_a_shared_page_against_write_captured_blind", "assertion",
+        ),
     },
     "hat/pte_invalidation_shootdown.cc": {
         "inval_acq_rel": ("shootdown/unload_against_hat_switch_shootdown", "panic", True),
@@ -309,6 +322,10 @@ _HAT = {
             "shootdown/unload_against_hat_switch_shootdown", "assertion|panic",
         ),
         "wake_takes_word_in_two": ("shootdown/kernel_unload_against_idling_twice", "panic"),
+        "shared_flushed_by_address": (
+            "shootdown/unload_of_a_shared_page_against_a_sharer_shootdown", "panic",
+        ),
+        "thread_exit_stays": ("exit/pageunload_against_the_last_thread", "assertion"),
     },
     "hat/hat_life.cc": {
         "alloc_joins_list_unlocked": (
@@ -329,6 +346,7 @@ _HAT = {
         ),
         "swapout_keeps_cache": ("unload/swapout_of_a_sharer_against_its_source", "assertion"),
         "swapout_unloads_shared": ("unload/swapout_of_a_sharer_against_its_source", "assertion"),
+        "swapout_skips_next": ("load/locked_large_page_unlocked_and_swapped_out", "assertion"),
     },
     "hat/hat_share.cc": {
         "share_copy_no_recheck": ("share/copy_against_reuse_of_the_page", "assertion|panic"),
@@ -348,6 +366,8 @@ _HAT = {
         "copy_cached": ("share/attributes_of_copies", "assertion"),
         "unshare_lowest_only": ("share/upper_table_that_is_full", "assertion|panic"),
         "share_lowest_only": ("share/upper_table_that_is_full", "assertion"),
+        "unshare_skips_next": ("share/two_tables_in_a_row", "assertion"),
+        "copy_tries_once": ("share/a_large_page_where_the_sharer_has_a_table", "panic"),
     },
     "hat/reserve_ownership_thread.cc": {
         "depth_exit_weight": ("memory/two_nested_loads_by_thread", "assertion"),
@@ -371,6 +391,10 @@ _HAT = {
         "kpme_unlink_relaxed": (
             "segmap/kpm_pageunload_against_reuse_for_another_page", "data race", True,
         ),
+        "kpm_mapout_counts_list_only": ("segmap/kpm_two_users_of_one_page", "assertion|panic"),
+        "kpm_unlink_keeps_next": (
+            "segmap/kpm_two_users_of_one_page", "assertion|panic|use after free",
+        ),
     },
     "hat/htable_walk.cc": {
         "walk_ends_at_gap": ("load/unload_that_begins_behind_a_mapping", "assertion|panic"),
@@ -380,6 +404,10 @@ _HAT = {
         "kmem_page_keeps_reservation": ("memory/kernel_memory_that_fails", "assertion"),
         "kmem_failure_keeps_bytes": ("memory/kernel_memory_that_fails", "assertion"),
         "kmem_credit_kept": ("memory/kernel_memory_that_fails", "assertion"),
+        "kmem_claim_stores": ("memory/two_cpus_need_more_kernel_memory", "assertion"),
+        "kmem_page_stays_exclusive": ("memory/two_cpus_need_more_kernel_memory", "assertion"),
+        "kmem_page_never_waits": ("memory/kernel_memory_against_a_free", "panic"),
+        "kmem_reap_spares_hments": ("memory/reserves_filled_again_and_trimmed", "assertion"),
     },
 }
 

@@ -52,6 +52,8 @@ VM_AND_SEGMAP = {
         "group_keeps_page": ("pages/a_large_page_against_a_small_one_of_it", "assertion"),
         "group_no_recheck": ("pages/a_large_page_against_a_small_one_of_it", "assertion"),
         "free_wakes_one": ("memory/allocations_of_one_and_two_pages_wait", "lost wake-up"),
+        "group_keeps_names": ("pages/the_last_large_page_of_memory", "assertion"),
+        "own_list_only": ("pages/free_pages_of_other_lists", "livelock"),
     },
     "vm/getpage.cc": {
         "readahead_keeps_page": ("segmap/read_ahead_against_fault", "assertion"),
@@ -64,6 +66,11 @@ VM_AND_SEGMAP = {
         "failed_kluster_keeps_pages": (
             "segmap/fault_of_two_pages_of_which_one_cannot_be_read", "assertion",
         ),
+        "kluster_stays_exclusive": (
+            "segmap/soft_lock_of_two_pages_against_a_reader", "assertion|lost wake-up|deadlock",
+        ),
+        "writer_may_not_write": ("segmap/getmap_for_writing", "assertion"),
+        "created_page_is_read": ("pages/two_getpages_of_a_page_that_is_created", "assertion"),
     },
     "vm/putpage.cc": {
         "putpage_cleans_late": ("segmap/sync_against_write", "assertion"),
@@ -115,6 +122,9 @@ VM_AND_SEGMAP = {
         "vnode_of_its_own": ("segmap/two_getmaps_through_vnodes_of_one_device", "assertion"),
         "colour_ignored": ("segmap/two_getmaps_of_two_colours", "assertion"),
         "reclaim_counts_use": ("segmap/what_is_counted", "assertion"),
+        "faults_one_page": ("segmap/getmap_of_a_part_of_a_window", "assertion"),
+        "faults_as_read": ("segmap/getmap_for_writing", "assertion"),
+        "destroy_keeps_slot": ("segmap/releases_that_throw_away", "assertion"),
     },
     "segmap/segmap_fault.cc": {
         "bitmap_set_unlocked": ("segmap/pagecreates_of_two_pages_of_a_slot", "assertion"),
@@ -153,6 +163,9 @@ VM_AND_SEGMAP = {
             "segmap/fault_of_two_pages_of_which_one_cannot_be_read", "assertion",
         ),
         "fault_ignores_segment": ("segmap/fault_on_a_page_that_was_there", "assertion"),
+        "recycle_unloads_first_page": ("segmap/second_page_of_a_slot", "assertion"),
+        "pageunlock_stops": ("segmap/second_page_of_a_slot", "assertion"),
+        "softunlock_of_first_page": ("segmap/second_page_of_a_slot", "panic|assertion"),
     },
     "segmap/segmap_kpm.cc": {
         "kpm_fast_no_identity": (
@@ -170,6 +183,7 @@ VM_AND_SEGMAP = {
             "segmap/kpm_device_write_into_a_soft_locked_window", "assertion",
         ),
         "kpm_fault_takes_any": ("segmap/kpm_device_write_into_a_soft_locked_window", "assertion"),
+        "kpm_fast_keeps_page": ("segmap/kpm_uses_of_one_slot_one_by_one", "assertion"),
     },
     "segmap/smap_freelist.cc": {
         "kpm_no_recheck": ("segmap/kpm_pageunload_against_recycling", "assertion"),
@@ -242,6 +256,13 @@ VM_AND_SEGMAP = {
             "assertion|lost wake-up|deadlock",
         ),
         "demotion_refused_keeps_pages": (
+            "pages/demotion_of_four_pages_against_a_holder_of_one", "assertion",
+        ),
+        "floor_of_large_ignored": ("pages/the_last_large_page_of_memory", "assertion"),
+        "destroy_pages_splits_first": (
+            "unload/destruction_of_a_large_page_against_access", "assertion|panic",
+        ),
+        "demotion_unloads_one": (
             "pages/demotion_of_four_pages_against_a_holder_of_one", "assertion",
         ),
     },

@@ -35,6 +35,11 @@ class PartOfAWindow : public SegmapModel {
     expect(slot, true, true);
     put(slot);
     put(slot);
+    hat_unload(sys, sys.kas_hat(), slot, slotsize(), HAT_UNLOAD);
+    // From within the first to within the second page.
+    HAT_ASSERT(get_bytes(8, pagesize()) == slot);
+    expect(slot, true, true);
+    put(slot);
   }
 
  private:
@@ -222,6 +227,101 @@ class TwoFaultsOfTwoPages : public SegmapModel {
   const uintptr_t window_;
 };
 
+// Pages are asked for to be written: of a vnode that is told of the first write to each, and beyond
+// the end of a file.
+class WindowForWriting : public SegmapModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/getmap_for_writing";
+  static constexpr const char* kClaim = "who has asked for it can write, without another fault";
+
+  WindowForWriting() : SegmapModel({.slots = 1, .vnode_flag = VMODSORT}) {}
+  ~WindowForWriting() override {
+    segment.reset();
+    vn_recycle(sys.vm, &short_file_);
+  }
+  void thread(int) {
+    for (vnode_t* const vp : {&file, &short_file_}) {
+      const uintptr_t addr = segmap_getmapflt(seg(), vp, 0, slotsize(), SM_FAULT, S_WRITE);
+      HAT_ASSERT(sys.machine.access(0, addr, AccessKind::kWrite, Privilege::kKernel, 9).ok);
+      put(addr, SM_WRITE);
+    }
+    HAT_ASSERT(on_disk(0) == 9);
+  }
+
+ private:
+  vnode_t short_file_{"short", 2, 0, std::make_unique<MemoryBacking>(pagesize(), pagesize() / 2)};
+};
+
+// Two pages are read with one transfer, to be kept.
+class SoftLockOfTwoPages : public SegmapModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/soft_lock_of_two_pages_against_a_reader";
+  static constexpr const char* kClaim = "pages that are kept can be read by others";
+
+  SoftLockOfTwoPages() : SegmapModel({.slots = 1, .pages_per_slot = 2}), window_(get(0)) {}
+  void thread(int index) {
+    if (index == 0) {
+      HAT_ASSERT(fault(F_SOFTLOCK) == 0);
+      return;
+    }
+    page_t* pp = nullptr;
+    HAT_ASSERT(vop_getpage(sys.vm, &file, pagesize(), S_READ, &pp) == 0);
+    unlock_page(pp);
+  }
+  void check() override {
+    HAT_ASSERT(PAGE_SHARED(page_exists(sys.vm, &file, 0)));
+    fault(F_SOFTUNLOCK);
+    put(window_);
+  }
+
+ private:
+  faultcode_t fault(fault_type type) {
+    return segmap_fault(seg(), sys.kas_hat(), window_, slotsize(), type, S_READ);
+  }
+
+  const uintptr_t window_;
+};
+
+// The second page of a slot is asked for without the first; and a part of it with the first.
+class SecondPageOfASlot : public SegmapModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/second_page_of_a_slot";
+  static constexpr const char* kClaim =
+      "the pages that were asked for are mapped, and let go again";
+
+  SecondPageOfASlot() : SegmapModel({.slots = 1, .pages_per_slot = 2}) {}
+  void thread(int) {
+    const uintptr_t addr = get(0);
+    const uintptr_t second = addr + pagesize();
+    for (const fault_type type : {F_SOFTLOCK, F_SOFTUNLOCK}) {
+      HAT_ASSERT(segmap_fault(seg(), sys.kas_hat(), second, pagesize(), type, S_READ) == 0);
+      HAT_ASSERT(page(0) == nullptr && PAGE_LOCKED(page(1)) == (type == F_SOFTLOCK));
+    }
+    // The first is new; then the second.
+    for (const uint64_t made : {0, 1}) {
+      hat_unload(sys, sys.kas_hat(), addr, slotsize(), HAT_UNLOAD);
+      if (made == 1) page_destroy(sys.vm, lock_page(1, SE_EXCL), 0);
+      HAT_ASSERT(segmap_pagecreate(seg(), addr, pagesize() + 8, false) == 1);
+      HAT_ASSERT(mapped(addr) && mapped(second) && PAGE_LOCKED(page(made)));
+      segmap_pageunlock(seg(), addr, pagesize() + 8, S_WRITE);
+      HAT_ASSERT(!PAGE_LOCKED(page(0)) && !PAGE_LOCKED(page(1)));
+    }
+    put(addr, SM_WRITE);
+
+    // The slot goes to another piece.
+    HAT_ASSERT(get(1) == addr);
+    HAT_ASSERT(!mapped(addr) && !mapped(second), "invariant 49: another piece's page is mapped");
+    HAT_ASSERT(PP_ISFREE(page(0)) && PP_ISFREE(page(1)), "nobody needs them");
+    put(addr);
+  }
+
+ private:
+  page_t* page(uint64_t number) { return page_exists(sys.vm, &file, number * pagesize()); }
+};
+
 // Pieces of two colours, each of which has slots of its own.
 class Colours : public SegmapModel {
  public:
@@ -330,8 +430,8 @@ class Statistics : public SegmapModel {
 
 std::vector<AnyScenario> segmap_creation_scenarios() {
   return scenario_list<PartOfAWindow, CreationOfTwoPages, SoftLockedCreation, FaultIsAUse,
-                       HalfAReadFails, TwoFaultsOfTwoPages, Colours, CommonVnode, Dump,
-                       Statistics>();
+                       HalfAReadFails, TwoFaultsOfTwoPages, WindowForWriting, SoftLockOfTwoPages,
+                       SecondPageOfASlot, Colours, CommonVnode, Dump, Statistics>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -345,7 +345,57 @@ class UsesOneByOne : public KpmModel {
     put(addr);
     HAT_ASSERT(hat_isref(pp), "it was read");
     HAT_ASSERT(!hat_ismod(pp), "it was only read");
+
+    // It is there, and clean: the file system is told that it will be written.
+    HAT_ASSERT(get(0, S_WRITE, SM_FAULT) == addr);
+    HAT_ASSERT(segmap_pagecreate(seg(), get(0, S_WRITE), pagesize(), false) == 0 && PAGE_SHARED(pp),
+               "nobody has made it");
+    put(addr);
+    put(addr);
+    HAT_ASSERT(!PAGE_LOCKED(pp), "it is kept by nobody");
+    // Who will fill the window himself gets one of its own.
+    const uintptr_t plain = get(0, S_OTHER);
+    HAT_ASSERT(!hat_in_kpm(sys, plain));
+    put(plain);
   }
+};
+
+// Users of a page's address that are not slots: one with a kpme and one without.
+class UsersOfOnePage : public KpmModel {
+ public:
+  static constexpr int kThreads = 2;
+  static constexpr const char* kName = "segmap/kpm_two_users_of_one_page";
+  static constexpr const char* kClaim = "the page is mapped until its last user has gone";
+
+  UsersOfOnePage() { HAT_ASSERT(vop_getpage(sys.vm, &file, 0, S_READ, &page_) == 0); }
+  void thread(int index) {
+    kpme* const user = index == 0 ? &users_[0] : nullptr;
+    const uintptr_t addr = hat_kpm_mapin(sys, page_, user);
+    HAT_ASSERT(sys.machine.access(this_cpu(), addr, AccessKind::kWrite, Privilege::kKernel, 1).ok);
+    hat_kpm_mapout(sys, page_, user, addr);
+  }
+  void check() override {
+    const uintptr_t addr = hat_kpm_page2va(sys, page_);
+    HAT_ASSERT(!mapped(addr) && page_->p_kpmref() == 0);
+    // They leave in any order, and the last ones are made to.
+    for (kpme& user : users_) hat_kpm_mapin(sys, page_, &user);
+    for (const size_t gone : {1, 3, 0}) {
+      hat_kpm_mapout(sys, page_, &users_[gone], addr);
+      const absl::Status status = hat_audit(sys);
+      HAT_ASSERT(status.ok(), std::string(status.message()));
+    }
+    hat_kpm_mapin(sys, page_, &users_[3]);
+    unlock_page(page_);
+    pageunload();
+    for (kpme& user : users_) {
+      HAT_ASSERT(user.kpe_page.load(std::memory_order_relaxed) == nullptr);
+    }
+    HAT_ASSERT(!mapped(addr));
+  }
+
+ private:
+  std::array<kpme, 4> users_;
+  page_t* page_ = nullptr;
 };
 
 }  // namespace
@@ -355,7 +405,7 @@ std::vector<AnyScenario> segmap_kpm_scenarios() {
                        TwoKpmGetmaps, KpmInvalAgainstGetmap, KpmInvalUnloadsTheSlot,
                        PlainInvalAgainstPageunload, GetmapAgainstReuse, TwoKpmPagecreates,
                        TwoWindowsOfOneCpu, LockProtoAtTheEnd, GetmapAgainstPageout,
-                       ReleaseOfAMappedPage, SoftLockedWindow, UsesOneByOne>();
+                       ReleaseOfAMappedPage, SoftLockedWindow, UsesOneByOne, UsersOfOnePage>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

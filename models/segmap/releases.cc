@@ -103,6 +103,26 @@ class HintAlone : public SegmapModel {
   }
 };
 
+// What was in the piece is not wanted any more.
+class ThrowingAway : public SegmapModel {
+ public:
+  static constexpr int kThreads = 1;
+  static constexpr const char* kName = "segmap/releases_that_throw_away";
+  static constexpr const char* kClaim = "page, identity, mapping and flags of the slot are gone";
+
+  void thread(int) {
+    for (const uint32_t how : {SM_INVAL, SM_DESTROY}) {
+      const uintptr_t addr = get(0, S_WRITE, SM_FAULT);
+      write_word(addr, 33 + how);
+      smap* const smp = slot_of(0);
+      HAT_ASSERT(put(addr, how) == 0);
+      HAT_ASSERT(page_exists(sys.vm, &file, 0) == nullptr, "the page is there");
+      HAT_ASSERT(slot_of(0) == nullptr && !mapped(addr) && smp->sm_flags() <= SM_QNDX_ZERO);
+      HAT_ASSERT(on_disk(0) == 33 + SM_INVAL, "SM_INVAL writes, SM_DESTROY does not");
+    }
+  }
+};
+
 // Somebody has the page, and lets go of it only later.
 class AsyncRelease : public SegmapModel {
  public:
@@ -201,8 +221,8 @@ class RecycleOfAModifiedPiece : public SegmapModel {
 }  // namespace
 
 std::vector<AnyScenario> segmap_release_scenarios() {
-  return scenario_list<FreeAfterUse, OrderOfReuse, HintAlone, AsyncRelease, WriteThatFails,
-                       RecycleOfAModifiedPiece>();
+  return scenario_list<FreeAfterUse, OrderOfReuse, HintAlone, ThrowingAway, AsyncRelease,
+                       WriteThatFails, RecycleOfAModifiedPiece>();
 }
 
 }  // namespace hatcheck::inline HATCHECK_BACKEND

@@ -127,6 +127,14 @@ class CreationThroughGetpage : public SegmapModel {
     HAT_ASSERT(word == 1 || word == 0, "it holds " + std::to_string(word));
     unlock_page(pp);
   }
+  void check() override {
+    // Also where the file has other contents.
+    page_destroy(sys.vm, lock_page(0, SE_EXCL), 0);
+    page_t* pp = nullptr;
+    HAT_ASSERT(vop_getpage(sys.vm, &file, 0, S_CREATE, &pp) == 0);
+    HAT_ASSERT(sys.machine.mem().word(pp->p_pagenum, 0).load(std::memory_order_relaxed) == 0);
+    unlock_page(pp);
+  }
 };
 
 }  // namespace
