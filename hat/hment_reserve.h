@@ -12,9 +12,9 @@
 
 namespace hatcheck::inline HATCHECK_BACKEND {
 
-// A fresh hment; never nullptr (panics when kmem, reserve and stealing all fail). No mlist held.
-// Unless the caller may use the reserves, kmem is asked first, and each success is donated while
-// the reserve is below its target.
+// A fresh hment; never nullptr (panics when kmem, reserve and stealing all fail time after time, on
+// real threads for five seconds). No mlist held, since it may sleep. Unless the caller may use the
+// reserves, kmem is asked first, and each success is donated while the reserve is below its target.
 hment_t* hment_alloc(System& sys);
 
 // Gives one back, to the reserve if it is short or being used, else to kmem. No mlist held.

@@ -312,9 +312,17 @@ def run_program(command, env, limit, scratch):
     return code, output, time.monotonic() - started
 
 
+def environment():
+    """Of the programs: a relative path is one in the folder they are started in, not in that of
+    `bazel run`."""
+    env = dict(os.environ, TSAN_OPTIONS=TSAN_OPTIONS)
+    env.pop("BUILD_WORKING_DIRECTORY", None)
+    return env
+
+
 def run_detector(root, detector, row, programs, budget):
     runs = commands_of(root, detector, row, programs, budget)
-    env = dict(os.environ, TSAN_OPTIONS=TSAN_OPTIONS)
+    env = environment()
     total = Outcome(False, verdict="clean")
     for command in runs:
         with tempfile.TemporaryDirectory(prefix="scorecard.") as scratch:

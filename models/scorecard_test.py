@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import json
 import os
 import sys
 import tempfile
@@ -198,6 +199,21 @@ class Running(unittest.TestCase):
             self.run_all(detect)
         self.assertTrue(self.options.interrupted.is_set())
         self.assertFalse(any(outcome["outcome"]["caught"] for outcome in self.results.all.values()))
+
+
+class Programs(unittest.TestCase):
+    def test_their_results_are_found_whoever_started_the_scorecard(self):
+        with tempfile.TemporaryDirectory() as folder:
+            # Puts a relative path where the runners of scenarios put it.
+            program = os.path.join(folder, "program")
+            with open(program, "w", encoding="utf-8") as file:
+                file.write("#!/bin/sh\ncat > ${BUILD_WORKING_DIRECTORY:-.}/result.json <<'end'\n"
+                           "[%s]\nend\n" % json.dumps(Reports.result("exhausted", True)))
+            os.chmod(program, 0o755)
+            row = scorecard.select(scorecard.all_rows(ROOT), "get_relaxed")[0]
+            with unittest.mock.patch.dict(os.environ, BUILD_WORKING_DIRECTORY=folder):
+                outcome = scorecard.run_detector(ROOT, "explorer", row, [program], budget=1)
+        self.assertEqual((outcome.verdict, outcome.executions), ("exhausted", 7))
 
 
 class Flags(unittest.TestCase):
