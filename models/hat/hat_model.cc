@@ -173,14 +173,14 @@ void HatModel::unload(hat_t* hat, uintptr_t va, uint64_t pages, uint32_t flags) 
   hat_unload(sys, hat, va, pages * pagesize(), flags);
 }
 
-void HatModel::share(hat_t* sharer, hat_t* source) {
+void HatModel::share(hat_t* sharer, hat_t* source, uintptr_t at) {
   ReaderGuard guard(sharer->hat_as()->a_lock);
-  hat_share(sys, sharer, 0, source, 0, 2 * pagesize(), 0);
+  hat_share(sys, sharer, at, source, 0, 2 * pagesize(), 0);
 }
 
-void HatModel::unshare(hat_t* sharer) {
+void HatModel::unshare(hat_t* sharer, uintptr_t at) {
   ReaderGuard guard(sharer->hat_as()->a_lock);
-  hat_unshare(sys, sharer, 0, 2 * pagesize(), 0);
+  hat_unshare(sys, sharer, at, 2 * pagesize(), 0);
 }
 
 void HatModel::free_stolen(htable_t* list) {

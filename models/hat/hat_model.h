@@ -105,9 +105,10 @@ class HatModel : public ScenarioDefaults {
   // The same for the large page of which `first` is the first page.
   void load_large(hat_t* hat, uintptr_t va, page_t* first, uint32_t flags = HAT_LOAD);
   void unload(hat_t* hat, uintptr_t va, uint64_t pages = 1, uint32_t flags = HAT_UNLOAD);
-  // The first two pages of source's address space, which are the range of one table.
-  void share(hat_t* sharer, hat_t* source);
-  void unshare(hat_t* sharer);
+  // The first two pages of source's address space, which are the range of one table. `at` is where
+  // the sharer has them.
+  void share(hat_t* sharer, hat_t* source, uintptr_t at = 0);
+  void unshare(hat_t* sharer, uintptr_t at = 0);
   void exit_space(hat_t* hat);
   // Gives stolen tables, linked by ht_next, back to the system; nullptr: none.
   void free_stolen(htable_t* list);

@@ -393,8 +393,7 @@ class SharedUnloadAgainstWrite : public HatModel {
 
   SharedUnloadAgainstWrite() : HatModel(blind()) {
     load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_share(sys, sharer_, at_, source_, 0, at_, 0);
+    share(sharer_, source_, at_);
     page_->p_nrm.store(0, std::memory_order_relaxed);
     put_on(1, sharer_);
     access(1, at_, AccessKind::kRead);
@@ -409,8 +408,7 @@ class SharedUnloadAgainstWrite : public HatModel {
   void check() override {
     HAT_ASSERT(!written_() || (nrm(page_) & P_MOD) != 0, "invariant 32: the write was forgotten");
     put_on(1, sys.kas_hat());
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_unshare(sys, sharer_, at_, at_, 0);
+    unshare(sharer_, at_);
   }
 
  private:

@@ -163,16 +163,19 @@ class KernelHeap : public HatModel {
     for (const System::PerCpu& cpu : sys.cpus) bytes -= cpu.kmem_credit();
     return bytes;
   }
-  // All but so many bytes. Returns how many bytes that are in use then belong to no object.
-  int64_t use_up(int64_t left = 0) {
+  // All but so many bytes are in use from now on, most of them by no object.
+  void use_up(int64_t left = 0) {
     const int64_t use = sys.kmem_backed.load(std::memory_order_relaxed) - left;
-    const int64_t idle = use - bytes_in_use();
+    idle_ = use - bytes_in_use();
     sys.kmem_in_use.store(use, std::memory_order_relaxed);
     for (System::PerCpu& cpu : sys.cpus) cpu.kmem_credit = 0;
-    return idle;
   }
+  // Those bytes are free again.
+  void give_back() { sys.kmem_in_use.fetch_sub(idle_, std::memory_order_relaxed); }
 
  private:
+  int64_t idle_ = 0;
+
   static SystemConfig with_heap() {
     SystemConfig config = SystemConfig::tiny();
     config.machine.ncpus = 2;
@@ -205,11 +208,11 @@ class KernelMemoryThatFails : public KernelHeap {
 
     // All that is backed is in use, and there is no page to back more.
     exhaust_frames(0);
-    const int64_t idle = use_up();
+    use_up();
     const int64_t available = availrmem(sys.vm);
     HAT_ASSERT(kmem_alloc_hment(sys, KmFlag::kNoSleep) == nullptr);
     HAT_ASSERT(availrmem(sys.vm) == available, "a page is reserved that there is not");
-    sys.kmem_in_use.fetch_sub(idle, std::memory_order_relaxed);
+    give_back();
   }
 
  private:
@@ -224,14 +227,17 @@ class KernelHeapGrows : public KernelHeap {
   static constexpr const char* kClaim = "every page of the heap is counted, once, and in use";
   static constexpr Bounds kBounds = kBounded;
 
-  KernelHeapGrows() : idle_(use_up(kSize)), used_(bytes_in_use()), pages_(heap_pages()) {}
+  KernelHeapGrows() : pages_(heap_pages()) {
+    use_up(kSize);
+    used_ = bytes_in_use();
+  }
   void thread(int index) { got_[index] = kmem_alloc_hment(sys, KmFlag::kSleep); }
   void check() override {
     const int64_t backed = sys.kmem_backed.load(std::memory_order_relaxed);
     HAT_ASSERT(heap_pages() == pages_ + 1 && backed == used_ + kSize + kSlabBytes);
     HAT_ASSERT(bytes_in_use() == used_ + 2 * kSize);
     for (Guarded<hment_t*>& hm : got_) kmem_free_hment(sys, hm());
-    sys.kmem_in_use.fetch_sub(idle_, std::memory_order_relaxed);
+    give_back();
   }
 
  private:
@@ -248,9 +254,8 @@ class KernelHeapGrows : public KernelHeap {
     return count;
   }
 
-  const int64_t idle_;
-  const int64_t used_;
   const int64_t pages_;
+  int64_t used_ = 0;
   std::array<Guarded<hment_t*>, 2> got_;
 };
 
@@ -263,7 +268,7 @@ class KernelMemoryAgainstFree : public KernelHeap {
 
   KernelMemoryAgainstFree() : last_(new_doomed_page()) {
     exhaust_frames(0);
-    idle_ = use_up();
+    use_up();
   }
   void thread(int index) {
     if (index == 0) {
@@ -272,11 +277,10 @@ class KernelMemoryAgainstFree : public KernelHeap {
       page_destroy(sys.vm, last_, 0);
     }
   }
-  void check() override { sys.kmem_in_use.fetch_sub(idle_, std::memory_order_relaxed); }
+  void check() override { give_back(); }
 
  private:
   page_t* const last_;
-  int64_t idle_ = 0;
 };
 
 // The last pages are for those who free memory.

@@ -183,8 +183,7 @@ class SharedUnloadAgainstSharer : public HatModel {
 
   SharedUnloadAgainstSharer() : HatModel(with_inval(three_levels(), kDesign)) {
     load(source_, 0, page_, kReadWrite, HAT_LOAD_SHARE);
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_share(sys, sharer_, at_, source_, 0, at_, 0);
+    share(sharer_, source_, at_);
     put_on(1, sharer_);
     access(1, at_, AccessKind::kRead);
   }
@@ -196,10 +195,7 @@ class SharedUnloadAgainstSharer : public HatModel {
       read(at_);
     }
   }
-  void check() override {
-    ReaderGuard guard(sharer_->hat_as()->a_lock);
-    hat_unshare(sys, sharer_, at_, at_, 0);
-  }
+  void check() override { unshare(sharer_, at_); }
 
  private:
   // Where the second table begins.

@@ -69,14 +69,14 @@ class CreationOfTwoPages : public SegmapModel {
     }
     // From within the first to within the second page.
     HAT_ASSERT(segmap_pagecreate(seg(), window_ + 8, pagesize(), false) == 1, "a page is new");
-    page_t* const made = page_exists(sys.vm, &file, 0);
+    page_t* const made = page_at(0);
     HAT_ASSERT(made != nullptr && PAGE_EXCL(made), "the new page is not kept from others");
     sys.machine.mem().word(made->p_pagenum, 0).store(71, std::memory_order_relaxed);
     segmap_pageunlock(seg(), window_ + 8, pagesize(), S_WRITE);
   }
   void check() override {
     for (uint64_t page = 0; page < 2; ++page) {
-      HAT_ASSERT(!PAGE_LOCKED(page_exists(sys.vm, &file, page * pagesize())));
+      HAT_ASSERT(!PAGE_LOCKED(page_at(page)));
     }
     put(window_, SM_WRITE);
     HAT_ASSERT(on_disk(0) == 71, "what a device has written is not written back");
@@ -115,7 +115,7 @@ class SoftLockedCreation : public SegmapModel {
   void check() override {
     put(window_, SM_WRITE);
     HAT_ASSERT(on_disk(0) == 0 && on_disk(1) == 0);
-    HAT_ASSERT(!PAGE_LOCKED(page_exists(sys.vm, &file, 0)));
+    HAT_ASSERT(!PAGE_LOCKED(page_at(0)));
   }
 
  private:
@@ -132,7 +132,7 @@ class FaultIsAUse : public SegmapModel {
   FaultIsAUse() : SegmapModel({.prot = PROT_READ_ATTR}) {}
   void thread(int) {
     const uintptr_t addr = get(0, S_READ, SM_FAULT);
-    page_t* const pp = page_exists(sys.vm, &file, 0);
+    page_t* const pp = page_at(0);
     hat_unload(sys, sys.kas_hat(), addr, pagesize(), HAT_UNLOAD);
     pp->p_nrm.store(0, std::memory_order_relaxed);
     HAT_ASSERT(segmap_fault(seg(), sys.kas_hat(), addr, pagesize(), F_INVAL, S_READ) == 0);
@@ -161,10 +161,7 @@ class HalfAReadFails : public SegmapModel {
   HalfAReadFails() : SegmapModel({.slots = 1, .pages_per_slot = 2, .page_locks = 16}) {
     window_ = window();
   }
-  ~HalfAReadFails() override {
-    segment.reset();
-    vn_recycle(sys.vm, &bad_file_);
-  }
+  ~HalfAReadFails() override { end_with(bad_file_); }
   void thread(int index) {
     if (index == 1) {
       // The first, as long as it is there.
@@ -236,10 +233,7 @@ class WindowForWriting : public SegmapModel {
   static constexpr const char* kClaim = "who has asked for it can write, without another fault";
 
   WindowForWriting() : SegmapModel({.slots = 1, .vnode_flag = VMODSORT}) {}
-  ~WindowForWriting() override {
-    segment.reset();
-    vn_recycle(sys.vm, &short_file_);
-  }
+  ~WindowForWriting() override { end_with(short_file_); }
   void thread(int) {
     for (vnode_t* const vp : {&file, &short_file_}) {
       const uintptr_t addr = segmap_getmapflt(seg(), vp, 0, slotsize(), SM_FAULT, S_WRITE);
@@ -271,7 +265,7 @@ class SoftLockOfTwoPages : public SegmapModel {
     unlock_page(pp);
   }
   void check() override {
-    HAT_ASSERT(PAGE_SHARED(page_exists(sys.vm, &file, 0)));
+    HAT_ASSERT(PAGE_SHARED(page_at(0)));
     fault(F_SOFTUNLOCK);
     put(window_);
   }
@@ -298,28 +292,25 @@ class SecondPageOfASlot : public SegmapModel {
     const uintptr_t second = addr + pagesize();
     for (const fault_type type : {F_SOFTLOCK, F_SOFTUNLOCK}) {
       HAT_ASSERT(segmap_fault(seg(), sys.kas_hat(), second, pagesize(), type, S_READ) == 0);
-      HAT_ASSERT(page(0) == nullptr && PAGE_LOCKED(page(1)) == (type == F_SOFTLOCK));
+      HAT_ASSERT(page_at(0) == nullptr && PAGE_LOCKED(page_at(1)) == (type == F_SOFTLOCK));
     }
     // The first is new; then the second.
     for (const uint64_t made : {0, 1}) {
       hat_unload(sys, sys.kas_hat(), addr, slotsize(), HAT_UNLOAD);
       if (made == 1) page_destroy(sys.vm, lock_page(1, SE_EXCL), 0);
       HAT_ASSERT(segmap_pagecreate(seg(), addr, pagesize() + 8, false) == 1);
-      HAT_ASSERT(mapped(addr) && mapped(second) && PAGE_LOCKED(page(made)));
+      HAT_ASSERT(mapped(addr) && mapped(second) && PAGE_LOCKED(page_at(made)));
       segmap_pageunlock(seg(), addr, pagesize() + 8, S_WRITE);
-      HAT_ASSERT(!PAGE_LOCKED(page(0)) && !PAGE_LOCKED(page(1)));
+      HAT_ASSERT(!PAGE_LOCKED(page_at(0)) && !PAGE_LOCKED(page_at(1)));
     }
     put(addr, SM_WRITE);
 
     // The slot goes to another piece.
     HAT_ASSERT(get(1) == addr);
     HAT_ASSERT(!mapped(addr) && !mapped(second), "invariant 49: another piece's page is mapped");
-    HAT_ASSERT(PP_ISFREE(page(0)) && PP_ISFREE(page(1)), "nobody needs them");
+    HAT_ASSERT(PP_ISFREE(page_at(0)) && PP_ISFREE(page_at(1)), "nobody needs them");
     put(addr);
   }
-
- private:
-  page_t* page(uint64_t number) { return page_exists(sys.vm, &file, number * pagesize()); }
 };
 
 // Pieces of two colours, each of which has slots of its own.
@@ -376,7 +367,7 @@ class Dump : public SegmapModel {
   void thread(int) {
     put(get(0, S_READ, SM_FAULT));
     const uintptr_t addr = get(1, S_READ, SM_FAULT);
-    page_t* const pp = page_exists(sys.vm, &file, pagesize());
+    page_t* const pp = page_at(1);
     for (int locked = 0; locked < 2; ++locked) {
       if (locked != 0) HAT_ASSERT(lock_page(1, SE_EXCL) == pp);
       int count = 0;

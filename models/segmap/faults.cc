@@ -15,10 +15,7 @@ class ReadThatFails : public SegmapModel {
   static constexpr const char* kClaim = "one is told of the error, the other has the page";
 
   ReadThatFails() : window_(segmap_getmapflt(seg(), &bad_file_, 0, slotsize(), 0, S_READ)) {}
-  ~ReadThatFails() override {
-    segment.reset();
-    vn_recycle(sys.vm, &bad_file_);
-  }
+  ~ReadThatFails() override { end_with(bad_file_); }
   void thread(int index) {
     error_[index] =
         segmap_fault(seg(), sys.kas_hat(), window_, pagesize(), F_SOFTLOCK, S_READ) != 0;
@@ -90,7 +87,7 @@ class ReadAheadAgainstFault : public SegmapModel {
     }
   }
   void check() override {
-    HAT_ASSERT(!PAGE_LOCKED(page_exists(sys.vm, &file, 0)));
+    HAT_ASSERT(!PAGE_LOCKED(page_at(0)));
     put(window_);
   }
 

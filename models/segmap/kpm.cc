@@ -128,7 +128,7 @@ class KpmInvalUnloadsTheSlot : public KpmModel {
     const uintptr_t plain = get(0);
     HAT_ASSERT(read_word(plain) == 1);
     put(plain);
-    page_ = page_exists(sys.vm, &file, 0);
+    page_ = page_at(0);
     page_->p_lckcnt = 1;  // so that SM_INVAL leaves it
     window_ = get(0, S_READ, SM_FAULT);
     HAT_ASSERT(hat_in_kpm(sys, window_));
@@ -252,7 +252,7 @@ class LockProtoAtTheEnd : public KpmModel {
       const uintptr_t addr = get(piece, S_READ, SM_LOCKPROTO);
       HAT_ASSERT(hat_in_kpm(sys, addr) == (piece == 3));
       put(addr);
-      HAT_ASSERT(!PAGE_LOCKED(page_exists(sys.vm, &file, piece * pagesize())));
+      HAT_ASSERT(!PAGE_LOCKED(page_at(piece)));
     }
   }
 };

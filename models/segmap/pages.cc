@@ -237,7 +237,7 @@ class PagecreatesInOneSlot : public SegmapModel {
   }
   void check() override {
     for (uint64_t page = 0; page < 2; ++page) {
-      page_t* const pp = page_exists(sys.vm, &file, page * pagesize());
+      page_t* const pp = page_at(page);
       HAT_ASSERT(pp != nullptr && !PAGE_LOCKED(pp), "page " + std::to_string(page));
     }
     put(window_);
@@ -300,10 +300,7 @@ class TransferThatFails : public SegmapModel {
     write_word(addr, 35);
     put(addr);
   }
-  ~TransferThatFails() override {
-    segment.reset();
-    vn_recycle(sys.vm, &bad_file_);
-  }
+  ~TransferThatFails() override { end_with(bad_file_); }
   void thread(int) { vop_putpage(sys.vm, &bad_file_, 0, pagesize(), 0); }
   void check() override {
     uint8_t bytes[8];
@@ -332,7 +329,7 @@ class WriteAfterRead : public SegmapModel {
   static constexpr const char* kClaim = "a page that was mapped for reading is written back too";
 
   WriteAfterRead() : SegmapModel({.vnode_flag = VMODSORT}), window_(get(0, S_READ, SM_FAULT)) {
-    page_exists(sys.vm, &file, 0)->p_nrm.store(P_REF, std::memory_order_relaxed);
+    page_at(0)->p_nrm.store(P_REF, std::memory_order_relaxed);
   }
   void thread(int index) {
     if (index == 0) {
@@ -365,7 +362,7 @@ class FirstWriteAgainstWalk : public SegmapModel {
 
   FirstWriteAgainstWalk()
       : SegmapModel({.vnode_flag = VMODSORT}), window_(get(0, S_READ, SM_FAULT)) {
-    page_exists(sys.vm, &file, 0)->p_nrm.store(P_REF, std::memory_order_relaxed);
+    page_at(0)->p_nrm.store(P_REF, std::memory_order_relaxed);
   }
   void thread(int index) {
     if (index == 1) {
@@ -433,7 +430,7 @@ class WriteBackAgainstSync : public SegmapModel {
     }
     write_word(window_, 37);
     HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0);
-    HAT_ASSERT(!hat_ismod(page_exists(sys.vm, &file, pagesize())), "the walk has missed the page");
+    HAT_ASSERT(!hat_ismod(page_at(1)), "the walk has missed the page");
   }
   void check() override { put(window_); }
 
@@ -466,9 +463,6 @@ class SetmodAgainstWalk : public SegmapModel {
     HAT_ASSERT(vop_putpage(sys.vm, &file, 0, 0, 0) == 0);
     HAT_ASSERT(on_disk(0) == 44);
   }
-
- private:
-  page_t* page_at(uint64_t page) { return page_exists(sys.vm, &file, page * pagesize()); }
 };
 
 }  // namespace

@@ -69,14 +69,10 @@ class OrderOfReuse : public SegmapModel {
     for (const uint64_t page : {3, 2, 0, 1}) {
       HAT_ASSERT(is_free(sys, file, page), "page " + std::to_string(page));
       take_frame();
-      HAT_ASSERT(page_exists(sys.vm, &file, page * pagesize()) == nullptr,
-                 "not page " + std::to_string(page));
+      HAT_ASSERT(page_at(page) == nullptr, "not page " + std::to_string(page));
     }
   }
-  ~OrderOfReuse() override {
-    segment.reset();
-    vn_recycle(sys.vm, &other_file_);
-  }
+  ~OrderOfReuse() override { end_with(other_file_); }
 
  private:
   void take_frame() {
@@ -116,7 +112,7 @@ class ThrowingAway : public SegmapModel {
       write_word(addr, 33 + how);
       smap* const smp = slot_of(0);
       HAT_ASSERT(put(addr, how) == 0);
-      HAT_ASSERT(page_exists(sys.vm, &file, 0) == nullptr, "the page is there");
+      HAT_ASSERT(page_at(0) == nullptr, "the page is there");
       HAT_ASSERT(slot_of(0) == nullptr && !mapped(addr) && smp->sm_flags() <= SM_QNDX_ZERO);
       HAT_ASSERT(on_disk(0) == 33 + SM_INVAL, "SM_INVAL writes, SM_DESTROY does not");
     }
@@ -159,10 +155,7 @@ class WriteThatFails : public SegmapModel {
     write_word(window_, 35);
     write_word(window_ + pagesize(), 36);
   }
-  ~WriteThatFails() override {
-    segment.reset();
-    vn_recycle(sys.vm, &bad_file_);
-  }
+  ~WriteThatFails() override { end_with(bad_file_); }
   void thread(int index) {
     // The second page can be written.
     HAT_ASSERT(put(window_, index == 0 ? SM_WRITE : SM_INVAL) == EIO, "nobody was told");

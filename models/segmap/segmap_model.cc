@@ -65,10 +65,7 @@ SegmapModel::SegmapModel(const SegmapShape& shape)
   segment = *std::move(created);
 }
 
-SegmapModel::~SegmapModel() {
-  segment.reset();
-  vn_recycle(sys.vm, &file);
-}
+SegmapModel::~SegmapModel() { end_with(file); }
 
 void SegmapModel::after() {
   check();

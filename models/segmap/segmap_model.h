@@ -82,6 +82,13 @@ class SegmapModel : public ScenarioDefaults {
     return page_lookup(sys.vm, &file, page * pagesize(), se);
   }
   void unlock_page(page_t* pp) { page_unlock(sys.vm, pp); }
+  // The same page as it is, or nullptr.
+  page_t* page_at(uint64_t page) { return page_exists(sys.vm, &file, page * pagesize()); }
+  // For the destructor of who has a file of its own: no window and no page of it is left.
+  void end_with(vnode_t& vp) {
+    segment.reset();
+    vn_recycle(sys.vm, &vp);
+  }
 
   // --- checks
   smap* slot_of(uint64_t piece) { return smap_find(seg(), &file, piece * slotsize()); }

@@ -175,7 +175,7 @@ class InvalOfALockedPage : public SegmapModel {
   static constexpr const char* kName = "segmap/last_release_with_inval_of_a_locked_page";
   static constexpr const char* kClaim = "a blank slot has no translation (invariant 48)";
 
-  InvalOfALockedPage() : window_(get(0, S_READ, SM_FAULT)) { page()->p_lckcnt = 1; }
+  InvalOfALockedPage() : window_(get(0, S_READ, SM_FAULT)) { page_at(0)->p_lckcnt = 1; }
   void thread(int index) {
     if (index == 0) {
       put(window_, SM_INVAL);
@@ -183,10 +183,9 @@ class InvalOfALockedPage : public SegmapModel {
       put(get(1));
     }
   }
-  void check() override { page()->p_lckcnt = 0; }
+  void check() override { page_at(0)->p_lckcnt = 0; }
 
  private:
-  page_t* page() { return page_exists(sys.vm, &file, 0); }
   const uintptr_t window_;
 };
 

@@ -80,7 +80,7 @@ class LockedInMemory : public SegmapModel {
 
   LockedInMemory() {
     write_piece(0, 33);
-    page_ = page_exists(sys.vm, &file, 0);
+    page_ = page_at(0);
     page_->p_lckcnt = 1;
   }
   void thread(int index) {
@@ -91,13 +91,13 @@ class LockedInMemory : public SegmapModel {
     }
   }
   void check() override {
-    HAT_ASSERT(page_exists(sys.vm, &file, 0) == page_ && !PP_ISFREE(page_));
+    HAT_ASSERT(page_at(0) == page_ && !PP_ISFREE(page_));
     HAT_ASSERT(!PAGE_LOCKED(page_), "who was refused has kept the page");
     page_->p_lckcnt = 0;
     // A page that was freed has kept its name as well.
     put(get(1, S_READ, SM_FAULT), SM_FREE);
     HAT_ASSERT(vn_recycle(sys.vm, &file) == 0, "pages are left");
-    HAT_ASSERT(page_exists(sys.vm, &file, 0) == nullptr && on_disk(0) == 1);
+    HAT_ASSERT(page_at(0) == nullptr && on_disk(0) == 1);
   }
 
  private:
